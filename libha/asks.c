@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Operators' commands: from any host to the coordinator, into facts, and the answer back. */
+#include "core.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { PATIENCE = 10000, FORCE_MOST = 30000 };
+
+static void init_client(struct ha *ha, const struct ha_request *r)
+{
+    if (!ha_uuid_zero(&ha->log.head.cluster)) {
+        ha_reply(ha, r->client, -EALREADY, "this cluster was founded already");
+        return;
+    }
+    if (ha->init_client) {
+        ha_reply(ha, r->client, -EBUSY, "the founding is under way already");
+        return;
+    }
+    for (size_t i = 0; i < ha->config->nhosts; i++) {
+        const struct ha_host_config *c = &ha->config->hosts[i];
+        const struct ha_member *m = ha_member(ha, c->node, false);
+        if (!m || !m->present || !m->reported) {
+            ha_reply(ha, r->client, -EHOSTDOWN,
+                     "founding a cluster needs every host of the configuration: xvm-had on %s is "
+                     "not here; start it there (systemctl start xvm-had), then repeat",
+                     c->name);
+            return;
+        }
+        if (!ha_uuid_zero(&m->report.cluster)) {
+            ha_reply(ha, r->client, -EEXIST,
+                     "%s already belongs to a cluster: it will take this host in by itself",
+                     c->name);
+            return;
+        }
+    }
+    ha->founding = true;
+    ha->init_client = r->client;
+    ha_open_try(ha);
+    if (!ha->open_sent) {
+        ha->founding = false;
+        ha->init_client = 0;
+        ha_reply(ha, r->client, -EAGAIN,
+                 "the hosts are still getting to know each other (or there is no quorum): repeat "
+                 "in a few seconds");
+    }
+}
+
+/* Rule 26: a host that never synced since it booted waits for the absent voters, unless an operator
+ * vouches that they are off. */
+static void force_client(struct ha *ha, const struct ha_request *r)
+{
+    if (ha->config->mode != HA_MODE_FENCE_ONLY)
+        ha_reply(ha, r->client, -EOPNOTSUPP,
+                 "only a cluster without a majority rule (two_node, qdevice) can be forced; here "
+                 "more than half of the hosts must be up");
+    else if (ha->phase == HA_PHASE_OPEN && !ha->half)
+        ha_reply(ha, r->client, -EALREADY, "the cluster is open: there is nothing to force");
+    else if (!ha_quorate(ha))
+        ha_reply(ha, r->client, -ENOTCONN,
+                 "corosync has no quorum; if the absent hosts are off for sure: `corosync-cmapctl "
+                 "-s quorum.cancel_wait_for_all u8 1`, then repeat");
+    else {
+        ha_name_copy(ha->forced, r->who[0] ? r->who : "an operator");
+        ha->forced_until = ha->now + FORCE_MOST;
+        ha_again(ha, "an operator forces the lineage");
+        ha_reply(ha, r->client, 0, "the absent hosts count as off, on your word");
+    }
+}
+
+void ha_client_event(struct ha *ha, const struct ha_request *r)
+{
+    if (r->command == HA_CMD_INIT) {
+        init_client(ha, r);
+        return;
+    }
+    if (ha_uuid_zero(&ha->log.head.cluster)) {
+        ha_reply(ha, r->client, -ENOTCONN,
+                 "no cluster has been founded yet: with every host up, run `xvmhactl init` once");
+        return;
+    }
+    if (r->command == HA_CMD_LINEAGE_FORCE) {
+        force_client(ha, r);
+        return;
+    }
+    if (ha->phase != HA_PHASE_OPEN || !ha_quorate(ha)) {
+        ha_reply(ha, r->client, -ENOTCONN, "%s",
+                 ha_quorate(ha) ? "the cluster is choosing its coordinator: repeat in a moment"
+                                : "this host has no quorum: nothing can be changed from here");
+        return;
+    }
+    if (ha->nclients == HA_CLIENTS_MAX) {
+        ha_reply(ha, r->client, -EBUSY, "too many commands at once");
+        return;
+    }
+    struct ha_ask ask = {.id = ++ha->next_ask, .command = (uint8_t)r->command};
+    ha_name_copy(ask.guest, r->guest);
+    ha_name_copy(ask.host, r->host);
+    ha_name_copy(ask.text, r->text);
+    ha_name_copy(ask.who, r->who);
+    ha->clients[ha->nclients++] = (struct ha_waiting_client){r->client, ask.id, ha->now};
+    struct ha_put put = ha_msg_new(ha, HA_MSG_ASK);
+    ha_put_epoch(&put, ha->e);
+    ha_msg_put_ask(&put, &ask);
+    ha_send(ha, &put);
+    ha_wake(ha, ha->now + PATIENCE);
+}
+
+static void send_answer(struct ha *ha, ha_node to, uint64_t instance, uint64_t id, int code,
+                        const char *text)
+{
+    struct ha_put put = ha_msg_new(ha, HA_MSG_ANSWER);
+    ha_put_u32(&put, to);
+    ha_put_u64(&put, instance);
+    ha_put_u64(&put, id);
+    ha_put_u32(&put, (uint32_t)-code);
+    ha_put_u8(&put, (uint8_t)strlen(text));
+    ha_put_bytes(&put, text, (uint8_t)strlen(text));
+    ha_send(ha, &put);
+}
+
+void ha_ask_deliver(struct ha *ha, ha_node from, const struct ha_msg_head *head, struct ha_get *get)
+{
+    struct ha_epoch e = ha_get_epoch(get);
+    struct ha_pending_ask pending = {.from = from, .instance = head->instance};
+    ha_msg_get_ask(get, &pending.ask);
+    if (get->failed || !ha_stamp(ha, e) || !ha_is_coordinator(ha))
+        return;
+    if (ha->nasks == HA_ASKS_MAX) {
+        send_answer(ha, from, head->instance, pending.ask.id, -EBUSY, "too many commands at once");
+        return;
+    }
+    ha->asks[ha->nasks++] = pending;
+    ha->decide_due = true;
+}
+
+void ha_answer_deliver(struct ha *ha, struct ha_get *get)
+{
+    ha_node to = ha_get_u32(get);
+    uint64_t instance = ha_get_u64(get);
+    uint64_t id = ha_get_u64(get);
+    uint32_t wire_code = ha_get_u32(get);
+    int code = wire_code < 4096 ? -(int)wire_code : -EPROTO;
+    size_t len = ha_get_u8(get);
+    const char *p = ha_get_bytes(get, len);
+    if (!p || to != ha->self || instance != ha->instance || len >= HA_TEXT_MAX)
+        return;
+    char text[HA_TEXT_MAX] = "";
+    memcpy(text, p, len);
+    for (size_t i = 0; i < ha->nclients; i++) {
+        if (ha->clients[i].id != id)
+            continue;
+        ha_reply(ha, ha->clients[i].client, code, "%s", text);
+        ha->clients[i] = ha->clients[--ha->nclients];
+        return;
+    }
+}
+
+void ha_clients_fail(struct ha *ha, const char *why)
+{
+    for (size_t i = 0; i < ha->nclients; i++)
+        ha_reply(ha, ha->clients[i].client, -EAGAIN,
+                 "%s: whether the command counted is not known; look at `status`, repeat it if not",
+                 why);
+    ha->nclients = 0;
+    if (ha->init_client)
+        ha_reply(ha, ha->init_client, -EAGAIN, "the founding was interrupted (%s): repeat it", why);
+    ha->init_client = 0;
+    if (ha_uuid_zero(&ha->log.head.cluster))
+        ha->founding = false;
+}
+
+/* ---------------------------------------------------------------------- at the coordinator */
+
+struct outcome {
+    int code;
+    char text[HA_TEXT_MAX];
+};
+
+#define OUTCOME(o, c, ...)                                                                         \
+    do {                                                                                           \
+        (o)->code = (c);                                                                           \
+        ha_say((o)->text, sizeof(o)->text, __VA_ARGS__);                                           \
+    } while (0)
+
+static void ask_want(struct ha *ha, const struct ha_ask *ask, uint32_t i, struct outcome *o)
+{
+    const struct ha_guest_fact *g = &ha->prop.guests[i];
+    struct ha_fact fact = {
+        .kind = HA_FACT_WANT, .guest = i, .want_run = g->want_run, .enabled = g->enabled};
+    if (ask->command == HA_CMD_START && !g->enabled) {
+        OUTCOME(o, -EPERM, "%s is disabled: `xvmhactl enable %s` first", g->name, g->name);
+        return;
+    }
+    if (ask->command == HA_CMD_START)
+        fact.want_run = true;
+    else if (ask->command == HA_CMD_STOP)
+        fact.want_run = false;
+    else
+        fact.enabled = ask->command == HA_CMD_ENABLE;
+    if (ask->command == HA_CMD_START || ask->command == HA_CMD_ENABLE) {
+        struct ha_fact clear = {.kind = HA_FACT_CLEAR, .guest = i};
+        ha_propose(ha, &clear);
+        ha->desks[i].not_before = 0;
+    }
+    if ((ask->command == HA_CMD_STOP || ask->command == HA_CMD_DISABLE) && g->mig)
+        ha->desks[i].cancel_mig = g->mig;
+    ha_propose(ha, &fact);
+    static const char *const done[] = {
+        [HA_CMD_START] = "will run", [HA_CMD_STOP] = "will be shut down",
+        [HA_CMD_ENABLE] = "is enabled", [HA_CMD_DISABLE] = "is disabled and will be shut down"};
+    OUTCOME(o, 0, "%s %s", g->name, done[ask->command]);
+}
+
+/* Where to: the host that was named, or the best one; 0 with an outcome that says why not. */
+static ha_node move_target(struct ha *ha, const struct ha_ask *ask, uint32_t i, struct outcome *o)
+{
+    const struct ha_guest_fact *g = &ha->prop.guests[i];
+    const struct ha_guest_config *c = ha_guest_config(ha, i);
+    ha_used_count(ha, &ha->prop, ha->used_kib);
+    if (!ask->host[0]) {
+        char why[HA_TEXT_MAX];
+        ha_node best = ha_place(ha, i, g->owner, why, sizeof why);
+        if (!best)
+            OUTCOME(o, -EHOSTUNREACH, "no other host can take %s: %s", g->name, why);
+        return best;
+    }
+    ha_node to = 0;
+    for (size_t k = 0; k < ha->config->nhosts; k++)
+        if (strcmp(ha->config->hosts[k].name, ask->host) == 0)
+            to = ha->config->hosts[k].node;
+    if (!to || to == g->owner) {
+        OUTCOME(o, -EINVAL, "%s: name another host to move %s to",
+                to ? "it runs there already" : "no such host", g->name);
+        return 0;
+    }
+    const struct ha_host_fact *h = ha_facts_host(&ha->prop, to);
+    const char *why = h ? ha_host_unfit(ha, h) : "is not part of the cluster";
+    if (!why && !ha_guest_allows(c, to))
+        why = "is not among the hosts that the configuration allows for it";
+    if (!why && ha_host_free_kib(ha, h) < c->memory_kib)
+        why = "has not enough free memory";
+    if (why)
+        OUTCOME(o, -EHOSTUNREACH, "%s cannot take %s: it %s", ask->host, g->name, why);
+    return why ? 0 : to;
+}
+
+static void ask_move(struct ha *ha, const struct ha_ask *ask, uint32_t i, struct outcome *o)
+{
+    const struct ha_guest_fact *g = &ha->prop.guests[i];
+    if (g->state != HA_GUEST_RUNNING || !ha_guest_config(ha, i)) {
+        OUTCOME(o, -EBUSY, "%s is %s: only a running guest can be moved", g->name,
+                ha_guest_state_name(g->state));
+        return;
+    }
+    ha_node to = move_target(ha, ask, i, o);
+    if (!to)
+        return;
+    bool normal = strcmp(ask->text, "normal") == 0;
+    bool live = strcmp(ask->text, "migrate") != 0;
+    struct ha_fact fact = {.kind = normal ? HA_FACT_RECALL : HA_FACT_MIG,
+                           .guest = i,
+                           .host = to,
+                           .boot = ha_facts_host(&ha->prop, to)->boot,
+                           .inc = ha->prop.next_inc,
+                           .mig = ha->prop.next_mig,
+                           .how = live ? HA_MOVE_LIVE : HA_MOVE_MIGRATE};
+    if (!ha_propose(ha, &fact)) {
+        if (g->left_host)
+            OUTCOME(o, -EBUSY, "%s cannot be moved now: %s has not cleaned up after its last move",
+                    g->name, ha_host_name(ha, g->left_host));
+        else
+            OUTCOME(o, -EBUSY, "%s cannot be moved now: not every host knows how; upgrade them all",
+                    g->name);
+        return;
+    }
+    ha->desks[i].mig_bad = false;
+    OUTCOME(o, 0, "%s moves to %s", g->name, ha_host_name(ha, to));
+}
+
+static void ask_guest(struct ha *ha, const struct ha_ask *ask, struct outcome *o)
+{
+    const struct ha_guest_fact *g = ha_facts_guest(&ha->prop, ask->guest);
+    if (!g) {
+        OUTCOME(o, -ENOENT, "no guest is called %s", ask->guest);
+        return;
+    }
+    uint32_t i = (uint32_t)(g - ha->prop.guests);
+    if (ask->command == HA_CMD_MOVE) {
+        ask_move(ha, ask, i, o);
+    } else if (ask->command == HA_CMD_MOVE_CANCEL) {
+        OUTCOME(o, g->mig ? 0 : -ENOENT, g->mig ? "the move of %s is being cancelled"
+                                                : "%s is not being moved", g->name);
+        ha->desks[i].cancel_mig = g->mig;
+        ha->decide_due = true;
+    } else if (ask->command == HA_CMD_CLEAR) {
+        struct ha_fact fact = {.kind = HA_FACT_CLEAR, .guest = i};
+        ha_propose(ha, &fact);
+        ha->desks[i].not_before = 0;
+        OUTCOME(o, 0, "the failures of %s are forgotten", g->name);
+    } else {
+        ask_want(ha, ask, i, o);
+    }
+}
+
+static void ask_host(struct ha *ha, const struct ha_ask *ask, struct outcome *o)
+{
+    ha_node node = 0;
+    for (size_t k = 0; k < ha->config->nhosts; k++)
+        if (strcmp(ha->config->hosts[k].name, ask->host) == 0)
+            node = ha->config->hosts[k].node;
+    const struct ha_host_fact *h = node ? ha_facts_host(&ha->prop, node) : NULL;
+    if (!h) {
+        OUTCOME(o, -ENOENT, "no host is called %s", ask->host);
+        return;
+    }
+    struct ha_host_desk *desk = &ha->host_desks[h - ha->prop.hosts];
+    ha_name_copy(desk->who, ask->who);
+    if (ask->command == HA_CMD_HOST_REPLACE) {
+        const struct ha_member *m = ha_member(ha, node, false);
+        bool other = m && m->present && m->reported && !ha_uuid_eq(&m->boot, &h->boot);
+        if (h->state == HA_HOST_IN || (ha_in_ring(ha, node) && !other)) {
+            OUTCOME(o, -EBUSY, "%s is here: only a host that is gone can be replaced", ask->host);
+            return;
+        }
+        desk->replace = true;
+        OUTCOME(o, 0, "the next machine that comes as %s is admitted", ask->host);
+        return;
+    }
+    if (ha_in_ring(ha, node) || (h->state != HA_HOST_LOST && h->state != HA_HOST_FENCING)) {
+        OUTCOME(o, -EBUSY, "%s is %s%s: only a host that is lost can be confirmed to be off",
+                ask->host, ha_host_state_name(h->state),
+                ha_in_ring(ha, node) ? " and in the ring" : "");
+        return;
+    }
+    desk->confirm = true;
+    desk->confirm_boot = h->boot;
+    OUTCOME(o, 0, "%s counts as off, on your word; its guests start elsewhere", ask->host);
+}
+
+void ha_decide_asks(struct ha *ha)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < ha->nasks; i++) {
+        struct ha_pending_ask *p = &ha->asks[i];
+        if (p->index) {
+            ha->asks[kept++] = *p;
+            continue;
+        }
+        struct outcome o = {0};
+        switch (p->ask.command) {
+        case HA_CMD_START:
+        case HA_CMD_STOP:
+        case HA_CMD_ENABLE:
+        case HA_CMD_DISABLE:
+        case HA_CMD_CLEAR:
+        case HA_CMD_MOVE:
+        case HA_CMD_MOVE_CANCEL:
+            ask_guest(ha, &p->ask, &o);
+            break;
+        case HA_CMD_FENCE_CONFIRM:
+        case HA_CMD_HOST_REPLACE:
+            ask_host(ha, &p->ask, &o);
+            ha->decide_due = true; /* the facts come with the next round */
+            break;
+        default:
+            OUTCOME(&o, -EOPNOTSUPP, "the coordinator does not know this command: upgrade it");
+            break;
+        }
+        ha_report(ha, HA_REPORT_COMMAND, HA_SEV_NOTICE, p->from, p->ask.guest, "%s: %s",
+                  p->ask.who, o.text);
+        if (o.code < 0) {
+            send_answer(ha, p->from, p->instance, p->ask.id, o.code, o.text);
+            continue;
+        }
+        p->index = ha->prop_i;
+        ha_name_copy(p->ask.who, "");
+        ha_say(p->answer, sizeof p->answer, "%s", o.text);
+        ha->asks[kept++] = *p;
+    }
+    ha->nasks = kept;
+    ha_asks_answer_stable(ha);
+}
+
+void ha_asks_answer_stable(struct ha *ha)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < ha->nasks; i++) {
+        struct ha_pending_ask *p = &ha->asks[i];
+        if (p->index && p->index <= ha->stable_i)
+            send_answer(ha, p->from, p->instance, p->ask.id, 0, p->answer);
+        else
+            ha->asks[kept++] = *p;
+    }
+    ha->nasks = kept;
+    if (ha->init_client && !ha_uuid_zero(&ha->stable.cluster)) {
+        ha_reply(ha, ha->init_client, 0, "the cluster is founded");
+        ha->init_client = 0;
+    }
+}

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The configuration as the core sees it: plain data, filled in by the daemon's YAML loader (or by a
+ * test), checked before the core gets it, never changed afterwards. All pointers are owned by the
+ * struct; daemon/config.h has the functions that fill and free it. */
+#ifndef HA_CONFIG_H
+#define HA_CONFIG_H
+
+#include "types.h"
+
+/* How votes are counted (PROTOCOL.md, "Modes"). */
+enum ha_mode {
+    HA_MODE_MAJORITY,
+    HA_MODE_FENCE_ONLY, /* two_node, qdevice, last_man_standing, allow_downscale */
+};
+
+enum ha_fence_kind {
+    HA_FENCE_DEVICE, /* one or several fence agents, all must succeed */
+    HA_FENCE_SELF,   /* the host's own watchdog: the bound X + W + M */
+};
+
+/* name=value for a fence agent's standard input. */
+struct ha_param {
+    char *name;
+    char *value;
+    bool secret; /* never shown: read from a file, or a name that holds a secret */
+};
+
+struct ha_fence_device {
+    char name[HA_NAME_MAX];
+    char *agent; /* file name in the agents' folder, or an absolute path */
+    struct ha_param *params;
+    size_t nparams;
+    ha_ms timeout_ms; /* of one call */
+    unsigned retries; /* further calls after a failed one */
+    bool verify;      /* ask for the status after off */
+};
+
+struct ha_fence_level {
+    enum ha_fence_kind kind;
+    size_t devices[4]; /* indices into ha_config.devices */
+    size_t ndevices;
+    ha_ms delay_ms; /* wait before the launch */
+};
+
+struct ha_host_config {
+    char name[HA_NAME_MAX];
+    ha_node node;
+    struct ha_fence_level levels[HA_LEVELS_MAX];
+    size_t nlevels;
+    /* per host parameters added to each device's own (for example plug=host1) */
+    struct ha_param *params;
+    size_t nparams;
+};
+
+struct ha_guest_config {
+    char name[HA_NAME_MAX];
+    char *config_path; /* xl.cfg; NULL for the process driver */
+    int priority;      /* higher is more important; 0..1000, default 100 */
+    uint64_t memory_kib;
+    unsigned vcpus;
+    bool enabled;          /* wanted state when the guest is registered */
+    ha_node allowed[HA_HOSTS_MAX];
+    size_t nallowed; /* 0: every host */
+    ha_ms stop_timeout_ms;     /* all phases of a stop: 70 % graceful, 25 % forced */
+    unsigned restart_limit;    /* restarts within restart_window_ms before it counts as failed */
+    ha_ms restart_window_ms;
+    ha_ms restart_delay_ms;    /* back-off after a failure; doubles up to 32 times it */
+};
+
+/* PROTOCOL.md, TIMERS. All durations in milliseconds. */
+struct ha_timers {
+    ha_ms beat;          /* b: keepers' beats */
+    ha_ms pet;           /* p: how often the keeper pets the watchdog */
+    ha_ms exchange;      /* T_exch */
+    ha_ms chair;         /* T_chair: silence after which a coordinator loses its chair */
+    ha_ms settle;        /* T_settle: hold-off after quorum was gained */
+    ha_ms startup_grace; /* how long hosts that own guests but were never seen are waited for */
+    ha_ms lease;         /* X */
+    ha_ms watchdog;      /* W, whole seconds */
+    ha_ms margin;        /* M */
+    ha_ms daemon;        /* T_daemon */
+    ha_ms fence_retry;   /* first back-off after all levels failed; doubles up to 16 times it */
+};
+
+struct ha_config {
+    char cluster_name[HA_NAME_MAX];
+    enum ha_mode mode;
+    struct ha_timers timers;
+    struct ha_host_config *hosts;
+    size_t nhosts;
+    struct ha_fence_device *devices;
+    size_t ndevices;
+    struct ha_guest_config *guests;
+    size_t nguests;
+    bool suspendable_hosts; /* hosts are virtual machines that can be suspended: no bound */
+    /* For the shell; the core does not read them. */
+    char *driver;          /* "libxl" or "process" */
+    char *shared_dir;      /* process driver: the "shared storage" */
+    char *watchdog_device; /* NULL: none; a path; "xen" for the hypervisor's own */
+    uint64_t process_memory_kib; /* process driver: what the host claims to have */
+    uint64_t hash;               /* of the file's text: shows drift between hosts */
+};
+
+/* PROTOCOL.md, TIMERS: the defaults for a ring of `nhosts` with corosync's `token_ms` and
+ * `consensus_ms` (its effective values). Pure. ret_timers is filled completely. */
+void ha_timers_default(unsigned nhosts, ha_ms token_ms, ha_ms consensus_ms,
+                       struct ha_timers *ret_timers);
+
+/* The inequalities that make the bound safe (PROTOCOL.md, TIMERS). 0, or -EINVAL with the numbers in
+ * ret_error->text. */
+int ha_timers_check(const struct ha_timers *timers, ha_ms token_ms, ha_ms consensus_ms,
+                    struct ha_error *ret_error);
+
+#endif

@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The inside of the core, shared by its own files only: the state of one daemon. */
+#ifndef HA_CORE_H
+#define HA_CORE_H
+
+#include "facts.h"
+#include "ha.h"
+#include "log.h"
+#include "msg.h"
+
+/* One host as this daemon sees it in the current view. Wiped at each new view, but for `present`,
+ * `pid` and what is marked "kept". */
+struct ha_member {
+    ha_node node;
+    bool present;      /* kept: its daemon is in the group */
+    uint32_t pid;      /* kept */
+    bool foreign_said; /* another version: said once a view */
+    bool left;         /* its process left since the view began: never counted again (rule 2) */
+    uint64_t instance; /* 0: has not reported */
+    struct ha_uuid boot;
+    bool reported;     /* completely */
+    struct ha_msg_report report;
+    struct ha_copy *copies;
+    size_t ncopies, copies_size;
+    bool counted; /* by the facts this epoch was opened on (rule 3) */
+    bool acked;
+    uint64_t ack_i;
+    ha_ms acked_at;
+    struct ha_cut_age cuts[HA_HOSTS_MAX];
+    ha_ms cuts_at[HA_HOSTS_MAX]; /* our clock when that acknowledgement was delivered */
+    size_t ncuts;
+    bool leaving;
+};
+
+/* What this host knows and does about one guest; index = that of the facts. */
+struct ha_local {
+    bool have;
+    struct ha_copy copy;
+    bool unsure;  /* an operation ended UNKNOWN: wait for an inventory */
+    uint64_t op;  /* operation under way, 0: none */
+    enum ha_op op_what;
+    uint64_t op_inc, op_mig;
+    bool op_cancelled;
+    uint64_t marked; /* highest incarnation ever created here in this boot */
+    uint64_t burned; /* told stopped/failed: never created here (rule 10) */
+    uint64_t mig_tried;  /* SEND or RECEIVE was started for this id */
+    uint64_t mig_failed; /* and failed */
+    ha_ms retry_at;
+    ha_ms changed_at; /* an operation began or ended: older looks say nothing */
+    ha_ms stop_began; /* phased stop under way since; 0: no */
+    bool stop_asked;
+    uint8_t release;        /* ha_release to tell for `release_inc` */
+    uint64_t release_inc;
+    struct ha_tell told; /* last tell in this epoch, not to repeat it */
+    bool told_valid;
+    bool told_copy;   /* the others know of a copy here that is not ours to keep */
+    char error[HA_TEXT_MAX];
+};
+
+/* What the coordinator remembers about one guest in this epoch (tells), and softly beyond. */
+struct ha_desk {
+    struct ha_tell tell; /* latest RUNNING, STOPPED */
+    ha_node tell_from;
+    struct ha_tell mig_tell;
+    ha_node mig_from; /* PREPARED */
+    bool mig_bad;     /* a MIG_FAILED for mig_tell.mig */
+    bool mig_runs; /* and the source runs on */
+    uint64_t mig_bad_id;
+    uint64_t copies;  /* members (bit = their place in ha->members) that reported a copy */
+    ha_node copy_on;  /* the latest of them, and what it reported */
+    uint64_t copy_inc;
+    bool copy_running;
+    ha_node vacated;  /* told that nothing of its old copy is left */
+    ha_ms not_before; /* back-off */
+    ha_ms running_since;
+    ha_ms mig_since;     /* the target's daemon is missing since then */
+    uint64_t cancel_mig; /* an operator called this one off */
+};
+
+/* What the coordinator remembers about one host. */
+struct ha_host_desk {
+    bool seen;          /* kept: in the ring of an open view since this daemon started */
+    ha_ms lost_at;      /* when we saw it lost (its levels' delays count from here) */
+    ha_ms retry_at;     /* back-off after all levels failed */
+    uint32_t launched_loss, launched_level;
+    struct ha_uuid launched_boot;
+    uint64_t fence_id;  /* under way here; 0: none */
+    bool cancelled;
+    bool have_result;   /* of ours, to be told until the facts have moved on */
+    enum ha_result result;
+    struct ha_uuid result_boot;
+    uint32_t result_loss, result_level;
+    bool result_told;
+    bool under_way_told;
+    bool tell_valid; /* a result (or how 0: under way) told in this epoch */
+    struct ha_tell tell;
+    ha_node tell_from;
+    struct ha_uuid confirm_boot; /* operator's word, waiting to be proposed */
+    bool confirm, replace;
+    char who[HA_NAME_MAX];
+};
+
+struct ha_pending_ask {
+    struct ha_ask ask;
+    ha_node from;
+    uint64_t instance;
+    uint64_t index; /* answered once this is stable; 0: not proposed yet */
+    char answer[HA_TEXT_MAX];
+};
+
+/* A client of ours that waits for an answer. */
+struct ha_waiting_client {
+    uint64_t client, id;
+    ha_ms since;
+};
+
+enum { HA_ASKS_MAX = 64, HA_CLIENTS_MAX = 64, HA_LATE_MAX = 4096 };
+
+struct ha {
+    enum ha_mutant mutant;
+    ha_ms now;
+    const struct ha_config *config;
+    ha_node self;
+    struct ha_uuid boot, machine, fresh_cluster;
+    uint64_t instance;
+    uint32_t pid;
+    bool started, halted;
+    struct ha_actions *out;
+    bool nomem;
+
+    struct ha_log log; /* durable: facts, promise, identity */
+
+    /* membership and view (view.c) */
+    struct ha_ring ring, verdict_ring;
+    ha_node ring_members[HA_HOSTS_MAX];
+    size_t nring;
+    bool connected, verdict, had_quorum;
+    ha_ms quorum_gained; /* fences are held until some time after this */
+    enum ha_phase phase;
+    struct ha_view_id view;
+    ha_ms view_since, phase_since;
+    bool established;   /* accepted an open in this ring: not every `again` is for us */
+    bool opened;        /* an open was delivered in this view: the only one (rule 5) */
+    bool open_sent, report_due, closed;
+    uint64_t report_journal; /* sent once this is durable */
+    struct ha_member members[HA_HOSTS_MAX];
+    size_t nmembers;
+    struct ha_epoch e;
+    ha_node coord;
+    uint64_t coord_instance;
+    ha_ms coord_heard, last_chair;
+    bool half;           /* fence-only: this view is half of the voters (rule 26) */
+    bool synced_last, synced_now;
+    char forced[HA_NAME_MAX]; /* lineage force: who vouches that the absent voters are off; void
+                                 with the ring it was said in, and soon anyway */
+    ha_ms forced_until;
+    bool founding;       /* an operator asked for it (init), or this open founds */
+    uint64_t init_client;
+    ha_ms again_at, again_wait; /* earliest next `again` of ours, and its back-off */
+    bool admit_due, register_due;
+    uint64_t again_counter;
+
+    /* fetching a base (fetch.c) */
+    bool fetching;
+    bool behind;     /* facts went by that we could not take: ask for a new exchange */
+    bool unreadable; /* a fact of a newer version: out of step in this epoch */
+    struct ha_key base;
+    uint64_t base_hash;
+    struct ha_put fetched;
+    uint32_t fetch_total;
+    uint64_t fetch_from;
+    struct ha_late {
+        uint64_t i;
+        uint8_t *data;
+        size_t len;
+    } *late; /* facts delivered while fetching */
+    size_t nlate, late_size;
+
+    /* acks */
+    bool ack_due;
+    uint64_t ack_i, ack_journal;
+
+    /* stable */
+    struct ha_facts stable; /* log.head is the newest */
+    uint64_t stable_i;
+    uint64_t quiet_i;  /* up to here facts are history: not reported when they become stable */
+    bool stable_known; /* became stable in an open epoch since this daemon started */
+
+    /* keeper */
+    struct ha_keeper_orders orders;
+    bool keeper, armed, orders_again;
+    uint64_t keeper_applied, nonempty_seq, cut_seq;
+    ha_ms lease_until, lapse_at, lapse_noticed;
+    struct ha_peer_beat peers[HA_HOSTS_MAX];
+    size_t npeers;
+    bool lease_said;
+
+    /* this host's guests (acts.c) */
+    bool inventory;
+    ha_ms looked; /* when the driver began the look that `strays` is from */
+    ha_ms asked_inventory;
+    uint64_t memory_kib;
+    struct ha_local *locals;
+    size_t nlocals;
+    struct ha_mark *marks; /* from start, until the guests are known */
+    size_t nmarks;
+    struct ha_copy *strays; /* last inventory, as it came: re-read when guests are registered */
+    size_t nstrays, strays_size, unknown_copies;
+    bool busy;              /* something is about to be created: not empty */
+    uint64_t next_op;
+    bool leaving, acts_due;
+    bool leaving_told;
+    struct ha_tell host_told; /* what the others know of this host */
+
+    /* coordinator (decide.c, hosts.c, guests.c) */
+    struct ha_facts prop; /* newest log plus what was proposed */
+    uint64_t prop_i;
+    struct ha_put batch;
+    uint32_t batch_n;
+    uint64_t batch_first;
+    bool outstanding, decide_due;
+    struct ha_desk *desks;
+    size_t ndesks;
+    struct ha_host_desk host_desks[HA_HOSTS_MAX];
+    struct ha_pending_ask asks[HA_ASKS_MAX];
+    size_t nasks;
+    struct ha_waiting_client clients[HA_CLIENTS_MAX];
+    size_t nclients;
+    uint64_t next_ask;
+    int *config_guest; /* guest index -> config index or -1 */
+    uint32_t *names;   /* hash table over the names of the newest facts' guests: index + 1 */
+    size_t names_size, names_for; /* slots; guests it was built for, SIZE_MAX: anew */
+    uint64_t used_kib[HA_HOSTS_MAX]; /* by the facts in `prop`, while deciding */
+    ha_ms deadline;
+};
+
+/* actions.c */
+void ha_actions_clear(struct ha_actions *actions);
+struct ha_action *ha_act(struct ha *ha, enum ha_action_type type);
+/* Moves the buffer into the action list; returns its bytes. */
+const void *ha_act_own(struct ha *ha, struct ha_put *put, size_t *ret_len);
+void ha_report(struct ha *ha, enum ha_report what, enum ha_severity severity, ha_node node,
+               const char *guest, const char *format, ...) __attribute__((format(printf, 6, 7)));
+void ha_halt(struct ha *ha, const char *text);
+void ha_reply(struct ha *ha, uint64_t client, int code, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+void ha_send(struct ha *ha, struct ha_put *put);
+struct ha_put ha_msg_new(const struct ha *ha, enum ha_msg_kind kind);
+const char *ha_host_name(const struct ha *ha, ha_node node);
+const struct ha_host_config *ha_host_config(const struct ha *ha, ha_node node);
+const struct ha_guest_config *ha_guest_config(const struct ha *ha, uint32_t guest);
+void ha_wake(struct ha *ha, ha_ms at);
+
+/* view.c */
+struct ha_member *ha_member(struct ha *ha, ha_node node, bool make);
+bool ha_in_ring(const struct ha *ha, ha_node node);
+bool ha_quorate(const struct ha *ha);
+bool ha_is_coordinator(const struct ha *ha);
+void ha_view_start(struct ha *ha, struct ha_view_id view);
+void ha_view_event_group(struct ha *ha, const struct ha_event *event);
+void ha_view_event_ring(struct ha *ha, const struct ha_event *event);
+void ha_view_event_quorum(struct ha *ha, const struct ha_event *event);
+void ha_view_disconnected(struct ha *ha);
+void ha_view_report(struct ha *ha, struct ha_member *m, const struct ha_msg_head *head,
+                    struct ha_get *get);
+void ha_view_again(struct ha *ha, const struct ha_msg_head *head, struct ha_get *get);
+void ha_view_tick(struct ha *ha);
+void ha_view_outside(struct ha *ha);
+void ha_again(struct ha *ha, const char *why);
+size_t ha_votes_needed(const struct ha *ha); /* more than half */
+bool ha_forced(const struct ha *ha);
+bool ha_counts_by(const struct ha *ha, const struct ha_facts *facts, const struct ha_member *m);
+bool ha_member_counts(const struct ha *ha, const struct ha_member *m);
+
+/* open.c */
+void ha_open_try(struct ha *ha);
+void ha_open_deliver(struct ha *ha, struct ha_member *m, const struct ha_msg_head *head,
+                     struct ha_get *get);
+void ha_open_based(struct ha *ha);
+void ha_ack_deliver(struct ha *ha, struct ha_member *m, struct ha_get *get);
+void ha_fact_deliver(struct ha *ha, ha_node from, const struct ha_msg_head *head,
+                     struct ha_get *get);
+void ha_fact_append(struct ha *ha, uint64_t i, const void *data, size_t len);
+void ha_ack_flush(struct ha *ha);
+bool ha_stamp(const struct ha *ha, struct ha_epoch e);
+
+/* fetch.c */
+void ha_fetch_start(struct ha *ha);
+void ha_fetch_stop(struct ha *ha);
+void ha_fetch_deliver(struct ha *ha, const struct ha_msg_head *head, struct ha_get *get);
+void ha_chunk_deliver(struct ha *ha, ha_node from, const struct ha_msg_head *head,
+                      struct ha_get *get);
+void ha_late_add(struct ha *ha, uint64_t i, const void *data, size_t len);
+
+/* decide.c: the coordinator */
+void ha_decide(struct ha *ha);
+bool ha_propose(struct ha *ha, const struct ha_fact *fact);
+void ha_tell_deliver(struct ha *ha, struct ha_member *m, struct ha_get *get);
+void ha_desk_reset(struct ha *ha); /* a new view: tells are void */
+int ha_desk_room(struct ha *ha);
+void ha_index_config(struct ha *ha);
+/* Index of a guest of the newest facts, or UINT32_MAX. */
+uint32_t ha_guest_index(struct ha *ha, const char *name);
+/* hosts.c */
+void ha_decide_hosts(struct ha *ha);
+void ha_fence_launch(struct ha *ha);
+void ha_fence_event(struct ha *ha, const struct ha_event *event);
+ha_ms ha_bound_at(const struct ha *ha, const struct ha_host_fact *h, const char **ret_why);
+void ha_mark_seen(struct ha *ha);
+bool ha_wanted(const struct ha_guest_fact *guest);
+/* guests.c */
+void ha_decide_guests(struct ha *ha);
+void ha_guest_reported(struct ha *ha, const struct ha_member *m, const struct ha_copy *copy);
+/* place.c */
+/* The host for guest g by the facts `prop`, or 0 with a reason. */
+ha_node ha_place(struct ha *ha, uint32_t guest, ha_node except, char *ret_why, size_t size);
+void ha_used_count(const struct ha *ha, const struct ha_facts *facts, uint64_t *ret_used_kib);
+/* NULL if the host may take guests now, else why not. h is of `prop`. */
+const char *ha_host_unfit(const struct ha *ha, const struct ha_host_fact *h);
+uint64_t ha_host_free_kib(const struct ha *ha, const struct ha_host_fact *h);
+bool ha_guest_allows(const struct ha_guest_config *guest, ha_node node);
+/* asks.c: operators */
+void ha_client_event(struct ha *ha, const struct ha_request *request);
+void ha_ask_deliver(struct ha *ha, ha_node from, const struct ha_msg_head *head,
+                    struct ha_get *get);
+void ha_answer_deliver(struct ha *ha, struct ha_get *get);
+void ha_decide_asks(struct ha *ha);
+void ha_asks_answer_stable(struct ha *ha);
+void ha_clients_fail(struct ha *ha, const char *why);
+/* acts.c: this host's guests */
+void ha_acts(struct ha *ha);
+void ha_acts_inventory(struct ha *ha, const struct ha_event *event);
+void ha_acts_done(struct ha *ha, const struct ha_event *event);
+void ha_acts_exit(struct ha *ha, const struct ha_event *event);
+int ha_local_room(struct ha *ha);
+void ha_guests_dropped(struct ha *ha);
+void ha_tells_reset(struct ha *ha);
+bool ha_empty(const struct ha *ha);
+uint8_t ha_host_flags(const struct ha *ha);
+void ha_ask_inventory(struct ha *ha);
+bool ha_copy_at(struct ha *ha, size_t i, struct ha_copy *ret_copy);
+void ha_tell_send(struct ha *ha, const struct ha_tell *tell);
+/* local.c: copies, keeper orders */
+void ha_keeper_event(struct ha *ha, const struct ha_event *event);
+void ha_keeper_orders(struct ha *ha);
+bool ha_is_cut(const struct ha *ha, const struct ha_host_fact *h);
+/* tell.c: reports on stable facts */
+void ha_say_stable(struct ha *ha, const struct ha_facts *before, const struct ha_fact *fact);
+
+#endif

@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The coordinator's decisions about guests: registered, assigned, adopted, released, migrated
+ * (rules 11-15), and restarts with limits and back-off. */
+#include "core.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { BACKOFF_MOST = 5 };
+
+bool ha_wanted(const struct ha_guest_fact *guest)
+{
+    return guest->want_run && guest->enabled;
+}
+
+/* A member whose part in this epoch is certain. */
+static const struct ha_member *acked_member(const struct ha *ha, ha_node node)
+{
+    for (size_t i = 0; i < ha->nmembers; i++) {
+        const struct ha_member *m = &ha->members[i];
+        if (m->node == node && m->present && !m->left && m->acked && m->reported)
+            return m;
+    }
+    return NULL;
+}
+
+/* A member told or reported about a copy: what is not its owner's is somebody's to adopt or destroy,
+ * and nothing is started beside it (rule 11). */
+void ha_guest_reported(struct ha *ha, const struct ha_member *m, const struct ha_copy *copy)
+{
+    uint32_t i = ha_guest_index(ha, copy->guest);
+    if (i >= ha->ndesks)
+        return;
+    struct ha_desk *desk = &ha->desks[i];
+    desk->copies |= 1ULL << (m - ha->members);
+    desk->copy_on = m->node;
+    desk->copy_inc = copy->inc;
+    desk->copy_running = copy->state == HA_COPY_RUNNING;
+}
+
+static void decide_register(struct ha *ha)
+{
+    if (!ha->register_due)
+        return;
+    ha->register_due = false;
+    for (size_t i = 0; i < ha->config->nguests; i++) {
+        const struct ha_guest_config *c = &ha->config->guests[i];
+        struct ha_fact fact = {
+            .kind = HA_FACT_REGISTER, .want_run = true, .enabled = c->enabled};
+        ha_name_copy(fact.name, c->name);
+        if (ha_guest_index(ha, c->name) == UINT32_MAX)
+            ha_propose(ha, &fact);
+    }
+}
+
+/* ----------------------------------------------------------------------------------- released */
+
+static bool is_failure(uint8_t how)
+{
+    return how == HA_RELEASE_CRASH || how == HA_RELEASE_START_FAILED ||
+           how == HA_RELEASE_POWEROFF;
+}
+
+static void release(struct ha *ha, uint32_t i, uint8_t how)
+{
+    struct ha_guest_fact *g = &ha->prop.guests[i];
+    const struct ha_guest_config *c = ha_guest_config(ha, i);
+    struct ha_desk *desk = &ha->desks[i];
+    bool failure = is_failure(how) && ha_wanted(g);
+    struct ha_fact fact = {.kind = HA_FACT_RELEASED, .guest = i, .inc = g->inc, .how = how};
+    fact.failed = failure && c && g->restarts + 1 > c->restart_limit;
+    if (failure && c) {
+        unsigned doublings = g->restarts < BACKOFF_MOST ? g->restarts : BACKOFF_MOST;
+        desk->not_before = ha->now + (g->restarts ? c->restart_delay_ms << (doublings - 1) : 0);
+    }
+    if (how == HA_RELEASE_OTHER || (how == HA_RELEASE_STOPPED && ha_wanted(g) && !g->recall))
+        desk->not_before = ha->now + 1000; /* given back: not at once to the same host again */
+    ha_propose(ha, &fact);
+}
+
+static void abort_mig(struct ha *ha, uint32_t i)
+{
+    struct ha_fact fact = {.kind = HA_FACT_ABORT, .guest = i, .mig = ha->prop.guests[i].mig};
+    ha_propose(ha, &fact);
+}
+
+static bool is_prepared(const struct ha *ha, const struct ha_guest_fact *g,
+                        const struct ha_desk *desk)
+{
+    return desk->mig_tell.mig == g->mig && desk->mig_from == g->mig_host &&
+           acked_member(ha, g->mig_host);
+}
+
+/* The target's daemon has been missing for long: nobody will say what became of the image. */
+static bool target_silent(struct ha *ha, const struct ha_guest_fact *g, struct ha_desk *desk)
+{
+    if (acked_member(ha, g->mig_host)) {
+        desk->mig_since = 0;
+        return false;
+    }
+    if (desk->mig_since == 0)
+        desk->mig_since = ha->now;
+    ha_ms due = desk->mig_since + ha->config->timers.daemon;
+    if (ha->now < due)
+        ha_wake(ha, due);
+    return ha->now >= due;
+}
+
+/* Rule 12: the owner, in the life that owns it, told this incarnation. */
+static void decide_owner_told(struct ha *ha, uint32_t i)
+{
+    struct ha_guest_fact *g = &ha->prop.guests[i];
+    struct ha_desk *desk = &ha->desks[i];
+    if (!g->owner || desk->tell_from != g->owner || desk->tell.inc != g->inc)
+        return;
+    const struct ha_member *m = acked_member(ha, g->owner);
+    if (!m || !ha_uuid_eq(&m->boot, &g->boot))
+        return;
+    if (desk->tell.kind == HA_TELL_RUNNING) {
+        struct ha_fact fact = {.kind = HA_FACT_RUN, .guest = i, .inc = g->inc};
+        if (g->state == HA_GUEST_STARTING || g->state == HA_GUEST_ARRIVED)
+            if (ha_propose(ha, &fact))
+                desk->running_since = ha->now;
+    } else if (desk->tell.kind == HA_TELL_STOPPED) {
+        if (g->mig && is_prepared(ha, g, desk))
+            return; /* its complete image is at the target: decide_mig commits */
+        if (g->mig)
+            abort_mig(ha, i);
+        release(ha, i, desk->tell.how);
+    }
+}
+
+static void decide_vacated(struct ha *ha, uint32_t i)
+{
+    const struct ha_guest_fact *g = &ha->prop.guests[i];
+    if (!g->left_host || ha->desks[i].vacated != g->left_host)
+        return;
+    const struct ha_member *m = acked_member(ha, g->left_host);
+    if (!m || !ha_uuid_eq(&m->boot, &g->left_boot))
+        return;
+    struct ha_fact fact = {
+        .kind = HA_FACT_VACATED, .guest = i, .host = g->left_host, .boot = g->left_boot};
+    ha_propose(ha, &fact);
+}
+
+/* ---------------------------------------------------------------------------------- migration */
+
+/* Rule 15: commit needs prepared in this epoch, and a source that acknowledged this epoch or is
+ * confirmed dead. */
+static void decide_mig(struct ha *ha, uint32_t i)
+{
+    struct ha_guest_fact *g = &ha->prop.guests[i];
+    struct ha_desk *desk = &ha->desks[i];
+    if (!g->mig)
+        return;
+    const struct ha_host_fact *target = ha_facts_host(&ha->prop, g->mig_host);
+    if (target->state != HA_HOST_IN || !ha_uuid_eq(&target->boot, &g->mig_boot)) {
+        abort_mig(ha, i);
+        return;
+    }
+    bool prepared = is_prepared(ha, g, desk);
+    bool bad = desk->mig_bad && desk->mig_bad_id == g->mig;
+    if (bad && desk->mig_runs) {
+        abort_mig(ha, i); /* the source says that the guest runs on there: no image counts */
+        return;
+    }
+    const struct ha_member *source = g->owner ? acked_member(ha, g->owner) : NULL;
+    const struct ha_host_fact *sf = g->owner ? ha_facts_host(&ha->prop, g->owner) : NULL;
+    bool source_sure = !g->owner || (source && sf->state == HA_HOST_IN &&
+                                     ha_uuid_eq(&source->boot, &g->boot));
+    if (prepared && (source_sure || !HA_GUARD(ha, FENCE_FIRST))) {
+        struct ha_fact fact = {.kind = HA_FACT_COMMIT, .guest = i, .mig = g->mig};
+        ha_propose(ha, &fact);
+    } else if (!prepared && (desk->cancel_mig == g->mig || bad || target_silent(ha, g, desk))) {
+        abort_mig(ha, i);
+    }
+}
+
+/* ----------------------------------------------------------------------------------- assigned */
+
+static void adopt(struct ha *ha, uint32_t i)
+{
+    struct ha_desk *desk = &ha->desks[i];
+    const struct ha_member *m = acked_member(ha, desk->copy_on);
+    const struct ha_host_fact *h = ha_facts_host(&ha->prop, desk->copy_on);
+    if (!m || !h || h->state != HA_HOST_IN || !ha_uuid_eq(&h->boot, &m->boot) ||
+        desk->copies != 1ULL << (m - ha->members) || !desk->copy_running)
+        return;
+    struct ha_fact fact = {.kind = HA_FACT_ADOPT,
+                           .guest = i,
+                           .host = h->node,
+                           .boot = h->boot,
+                           .inc = ha->prop.next_inc,
+                           .old_inc = desk->copy_inc};
+    ha_propose(ha, &fact);
+}
+
+/* A guest that was never ours may run anywhere by hand: first every host in the ring must have told
+ * what runs there, and those that are lost must be confirmed dead. */
+static bool inventories_known(const struct ha *ha, uint32_t guest)
+{
+    for (size_t i = 0; i < ha->prop.nhosts; i++) {
+        const struct ha_host_fact *h = &ha->prop.hosts[i];
+        const struct ha_member *m = acked_member(ha, h->node);
+        if (h->state == HA_HOST_LOST || h->state == HA_HOST_FENCING)
+            return false;
+        if ((ha_in_ring(ha, h->node) || h->state == HA_HOST_IN) &&
+            (!m || !m->report.inventory || m->report.nguests <= guest))
+            return false;
+    }
+    return true;
+}
+
+/* All hosts that are here get their chance to be admitted before guests are spread over them. */
+static bool hosts_settling(const struct ha *ha)
+{
+    if (ha->now >= ha->phase_since + ha->config->timers.exchange)
+        return false;
+    for (size_t i = 0; i < ha->nmembers; i++) {
+        const struct ha_member *m = &ha->members[i];
+        const struct ha_host_fact *h = ha_facts_host(&ha->prop, m->node);
+        if (m->present && m->reported && !m->left && h && h->state != HA_HOST_FENCING &&
+            (!m->acked || h->state != HA_HOST_IN || !m->report.inventory || !m->report.keeper))
+            return true;
+    }
+    return false;
+}
+
+static bool may_start(const struct ha *ha, uint32_t i)
+{
+    const struct ha_guest_fact *g = &ha->prop.guests[i];
+    return g->state == HA_GUEST_FREE && ha_wanted(g) && !g->failed && !g->quarantined &&
+           ha_guest_config(ha, i);
+}
+
+static void assign(struct ha *ha, uint32_t i)
+{
+    struct ha_desk *desk = &ha->desks[i];
+    struct ha_guest_fact *g = &ha->prop.guests[i];
+    if (g->left_host)
+        return; /* the source of its last move has not cleaned up yet */
+    if (desk->copies && HA_GUARD(ha, ADOPT)) {
+        adopt(ha, i);
+        return;
+    }
+    if (ha->now < desk->not_before) {
+        ha_wake(ha, desk->not_before);
+        return;
+    }
+    if (g->inc == 0 && !inventories_known(ha, i)) {
+        ha_wake(ha, ha->now + 1000);
+        return;
+    }
+    char why[HA_TEXT_MAX];
+    ha_node node = ha_place(ha, i, 0, why, sizeof why);
+    if (!node)
+        return;
+    const struct ha_host_fact *h = ha_facts_host(&ha->prop, node);
+    struct ha_fact fact = {.kind = HA_FACT_ASSIGN,
+                           .guest = i,
+                           .host = node,
+                           .boot = h->boot,
+                           .inc = ha->prop.next_inc};
+    ha_propose(ha, &fact);
+    for (size_t k = 0; k < ha->prop.nhosts; k++)
+        if (ha->prop.hosts[k].node == node)
+            ha->used_kib[k] += ha_guest_config(ha, i)->memory_kib;
+}
+
+struct rank {
+    int priority;
+    uint32_t guest;
+};
+
+static int rank_cmp(const void *a, const void *b)
+{
+    const struct rank *x = a, *y = b;
+    if (x->priority != y->priority)
+        return x->priority > y->priority ? -1 : 1;
+    return x->guest < y->guest ? -1 : x->guest > y->guest;
+}
+
+/* The important ones first. */
+static void decide_assign(struct ha *ha)
+{
+    size_t n = 0;
+    for (uint32_t i = 0; i < ha->prop.nguests; i++)
+        n += may_start(ha, i);
+    if (n && hosts_settling(ha)) {
+        ha_wake(ha, ha->phase_since + ha->config->timers.exchange);
+        return;
+    }
+    if (!n)
+        return;
+    struct rank *order = malloc(n * sizeof *order);
+    if (!order) {
+        ha->nomem = true;
+        return;
+    }
+    size_t k = 0;
+    for (uint32_t i = 0; i < ha->prop.nguests; i++)
+        if (may_start(ha, i))
+            order[k++] = (struct rank){ha_guest_config(ha, i)->priority, i};
+    qsort(order, n, sizeof *order, rank_cmp);
+    ha_used_count(ha, &ha->prop, ha->used_kib);
+    for (k = 0; k < n; k++)
+        assign(ha, order[k].guest);
+    free(order);
+}
+
+/* A guest that ran quietly for a whole window starts with a clean sheet. */
+static void decide_calm(struct ha *ha, uint32_t i)
+{
+    const struct ha_guest_fact *g = &ha->prop.guests[i];
+    const struct ha_guest_config *c = ha_guest_config(ha, i);
+    struct ha_desk *desk = &ha->desks[i];
+    if (g->state != HA_GUEST_RUNNING || g->restarts == 0 || !c)
+        return;
+    if (desk->running_since == 0)
+        desk->running_since = ha->now;
+    ha_ms due = desk->running_since + c->restart_window_ms;
+    struct ha_fact fact = {.kind = HA_FACT_CLEAR, .guest = i};
+    if (ha->now >= due)
+        ha_propose(ha, &fact);
+    else
+        ha_wake(ha, due);
+}
+
+void ha_decide_guests(struct ha *ha)
+{
+    decide_register(ha);
+    for (uint32_t i = 0; i < ha->prop.nguests && i < ha->ndesks; i++) {
+        decide_owner_told(ha, i);
+        decide_mig(ha, i);
+        decide_vacated(ha, i);
+        decide_calm(ha, i);
+    }
+    if (ha->ndesks >= ha->prop.nguests)
+        decide_assign(ha);
+}

@@ -1,0 +1,495 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The coordinator's decisions about hosts: admitted, lost, fenced, confirmed dead (rules 3, 21-26). */
+#include "core.h"
+
+#include <string.h>
+
+enum { FENCE_ROUNDS_MOST = 4 };
+
+/* ----------------------------------------------------------------------------------- admitted */
+
+/* Rule 24: after the daemon acknowledged this epoch; rule 22: not while a fence against it is live. */
+static void decide_in(struct ha *ha, struct ha_member *m)
+{
+    const struct ha_host_fact *h = ha_facts_host(&ha->prop, m->node);
+    if (!h || !m->present || m->left || !m->reported || !m->acked ||
+        h->state == HA_HOST_FENCING || !ha_in_ring(ha, m->node))
+        return;
+    bool same = ha_uuid_eq(&h->boot, &m->boot) && ha_uuid_eq(&h->journal, &m->report.journal);
+    /* what it said before the confirmation proves nothing: a life that is confirmed dead must be heard
+     * in a later exchange */
+    if (h->state == HA_HOST_DEAD && same && h->conf_index > ha->base.i)
+        return;
+    bool terms = h->armed == m->report.armed && h->lease_ms == m->report.lease_ms &&
+                 h->watchdog_ms == m->report.watchdog_ms;
+    if (h->state == HA_HOST_IN && same && terms)
+        return;
+    if (h->state == HA_HOST_OUT && same && m->leaving)
+        return; /* it said goodbye and is still on its way down */
+    /* rule 3: a journal that does not count is admitted by a fact that is stable without it */
+    if (!m->counted && ha->stable_i != ha->prop_i && HA_GUARD(ha, EMPTY_JOURNAL))
+        return;
+    if (ha_uuid_zero(&m->report.journal))
+        return;
+    struct ha_fact fact = {.kind = HA_FACT_IN,
+                           .host = m->node,
+                           .boot = m->boot,
+                           .machine = m->report.machine,
+                           .journal = m->report.journal,
+                           .armed = m->report.armed,
+                           .lease_ms = m->report.lease_ms,
+                           .watchdog_ms = m->report.watchdog_ms};
+    if (!ha_propose(ha, &fact) && !ha_uuid_eq(&h->machine, &m->report.machine))
+        ha_report(ha, HA_REPORT_FOREIGN, HA_SEV_ALERT, m->node, NULL,
+                  "%s is another machine under a known node id: refused until `xvmhactl host "
+                  "replace %s`",
+                  ha_host_name(ha, m->node), ha_host_name(ha, m->node));
+}
+
+/* --------------------------------------------------------------------------------------- lost */
+
+/* Its keeper has been silent so long that no lease can be left. */
+static bool keeper_silent(const struct ha *ha, const struct ha_host_fact *h)
+{
+    const struct ha_timers *t = &ha->config->timers;
+    ha_ms last = ha->view_since;
+    for (size_t i = 0; i < ha->npeers; i++)
+        if (ha->peers[i].node == h->node && ha_uuid_eq(&ha->peers[i].boot, &h->boot) &&
+            ha->peers[i].last_ms > last)
+            last = ha->peers[i].last_ms;
+    return ha->keeper && ha->now > last + t->lease + t->watchdog + t->margin;
+}
+
+/* Rule 21; rule 20: a daemon that is gone while its keeper lives is never a reason to fence. */
+static bool is_gone(struct ha *ha, const struct ha_host_fact *h)
+{
+    if (!ha_in_ring(ha, h->node))
+        return true;
+    const struct ha_member *m = ha_member(ha, h->node, false);
+    if (m && m->present && !m->left && m->reported && ha_uuid_eq(&m->boot, &h->boot))
+        return false;
+    bool silent = keeper_silent(ha, h);
+    if (!silent)
+        ha_wake(ha, ha->now + 1000);
+    return silent;
+}
+
+/* Restraint: rings merge stepwise, and slow hosts are not dead hosts. */
+static ha_ms hold_until(const struct ha *ha, size_t i)
+{
+    const struct ha_timers *t = &ha->config->timers;
+    if (!HA_GUARD(ha, HOLD_OFF))
+        return ha->now;
+    ha_ms grace = ha->host_desks[i].seen ? t->settle : t->startup_grace;
+    return ha->quorum_gained + grace;
+}
+
+/* Just after quorum was gained nothing is fenced, whatever the facts of others say. */
+static bool held(struct ha *ha)
+{
+    ha_ms until = ha->quorum_gained + ha->config->timers.settle;
+    if (!HA_GUARD(ha, HOLD_OFF) || ha->now >= until)
+        return false;
+    ha_wake(ha, until);
+    return true;
+}
+
+static void decide_lost(struct ha *ha, size_t i)
+{
+    const struct ha_host_fact *h = &ha->prop.hosts[i];
+    if (h->state != HA_HOST_IN || h->node == ha->self || !is_gone(ha, h))
+        return;
+    ha_ms hold = ha->half && ha_forced(ha) ? ha->now : hold_until(ha, i);
+    if (ha->now < hold) {
+        ha_wake(ha, hold);
+        return;
+    }
+    struct ha_fact fact = {
+        .kind = HA_FACT_LOST, .host = h->node, .boot = h->boot, .loss = h->loss + 1};
+    bool never_seen = !ha->host_desks[i].seen;
+    if (!ha_propose(ha, &fact))
+        return;
+    ha->host_desks[i].lost_at = ha->now;
+    ha->host_desks[i].retry_at = 0;
+    if (never_seen && !HA_GUARD(ha, STARTUP_FENCE)) {
+        /* mutant: an owner that was not seen at start-up is taken for dead */
+        fact.kind = HA_FACT_CONF;
+        fact.how = HA_CONF_OPERATOR;
+        ha_propose(ha, &fact);
+    }
+}
+
+/* ------------------------------------------------------------------------------------ fencing */
+
+static bool has_device(const struct ha_host_config *config, size_t level)
+{
+    return config && level < config->nlevels && config->levels[level].kind == HA_FENCE_DEVICE;
+}
+
+/* The first device level at or after `level`, or nlevels. */
+static size_t next_device(const struct ha_host_config *config, size_t level)
+{
+    size_t n = config ? config->nlevels : 0;
+    while (level < n && !has_device(config, level))
+        level++;
+    return level < n ? level : n;
+}
+
+static void decide_fencing(struct ha *ha, size_t i)
+{
+    const struct ha_host_fact *h = &ha->prop.hosts[i];
+    struct ha_host_desk *desk = &ha->host_desks[i];
+    const struct ha_host_config *config = ha_host_config(ha, h->node);
+    if (h->state != HA_HOST_LOST || !config || ha_in_ring(ha, h->node))
+        return; /* back in the ring: it is admitted, not shot */
+    if (held(ha))
+        return;
+    size_t level = next_device(config, h->tried ? h->level + 1 : 0);
+    if (level == config->nlevels) { /* all failed: again, after a while */
+        if (h->tried && desk->retry_at == 0) {
+            unsigned rounds = h->rounds < FENCE_ROUNDS_MOST ? h->rounds : FENCE_ROUNDS_MOST;
+            desk->retry_at = ha->now + (ha->config->timers.fence_retry << rounds);
+        }
+        level = next_device(config, 0);
+        if (level == config->nlevels || !h->tried)
+            return;
+        if (ha->now < desk->retry_at) {
+            ha_wake(ha, desk->retry_at);
+            return;
+        }
+        desk->retry_at = 0;
+    }
+    if (desk->lost_at == 0)
+        desk->lost_at = ha->now;
+    ha_ms due = desk->lost_at + ha->config->timers.settle;
+    if (ha->half && ha->self > h->node && ha->now < due) { /* two hosts: unequal delays */
+        ha_wake(ha, due);
+        return;
+    }
+    struct ha_fact fact = {.kind = HA_FACT_FENCING,
+                           .host = h->node,
+                           .boot = h->boot,
+                           .loss = h->loss,
+                           .level = (uint32_t)level};
+    ha_propose(ha, &fact);
+}
+
+static void propose_conf(struct ha *ha, const struct ha_host_fact *h, enum ha_conf_how how,
+                         const char *who)
+{
+    struct ha_fact fact = {.kind = HA_FACT_CONF,
+                           .host = h->node,
+                           .boot = h->boot,
+                           .loss = h->loss,
+                           .level = h->level,
+                           .how = (uint8_t)how};
+    ha_name_copy(fact.name, who);
+    ha_propose(ha, &fact);
+}
+
+/* Rule 22: a result counts only for the (host, boot, loss) it was launched for. */
+static void decide_result(struct ha *ha, size_t i)
+{
+    const struct ha_host_fact *h = &ha->prop.hosts[i];
+    struct ha_host_desk *desk = &ha->host_desks[i];
+    if (!desk->tell_valid)
+        return;
+    const struct ha_tell *t = &desk->tell;
+    if (t->how == 0) { /* under way, unless that level is over */
+        desk->tell_valid = h->state == HA_HOST_FENCING && t->level == h->level;
+        return;
+    }
+    bool mine = ha_uuid_eq(&t->boot, &h->boot) && t->loss == h->loss;
+    if (!HA_GUARD(ha, LOSS_NUMBER))
+        mine = true;
+    if (!mine)
+        return;
+    bool ok = t->how == HA_RESULT_OK || !HA_GUARD(ha, FENCE_FAILED);
+    if (h->distrusted)
+        ok = false; /* rule 24: its devices lied once; the bound or an operator's word remain */
+    if (ok && (h->state == HA_HOST_FENCING || h->state == HA_HOST_LOST)) {
+        desk->tell_valid = false;
+        propose_conf(ha, h, HA_CONF_DEVICE, "");
+    } else if (h->state != HA_HOST_FENCING || t->level != h->level) {
+        desk->tell_valid = false; /* of a level that is over */
+    } else {
+        desk->tell_valid = false;
+        struct ha_fact fact = {.kind = HA_FACT_FENCE_END,
+                               .host = h->node,
+                               .boot = h->boot,
+                               .loss = h->loss,
+                               .level = h->level,
+                               .how = 1};
+        ha_propose(ha, &fact);
+    }
+}
+
+/* Back in the ring before the fence was launched: the fence is cancelled. */
+static void decide_cancel(struct ha *ha, size_t i)
+{
+    const struct ha_host_fact *h = &ha->prop.hosts[i];
+    struct ha_host_desk *desk = &ha->host_desks[i];
+    if (h->state != HA_HOST_FENCING || !ha_in_ring(ha, h->node) || desk->fence_id ||
+        desk->have_result || desk->tell_valid)
+        return;
+    /* whoever launched it has had the time to say that it is under way (rule 22) */
+    ha_ms patience = ha->phase_since + ha->config->timers.exchange;
+    if (ha->now < patience) {
+        ha_wake(ha, patience);
+        return;
+    }
+    struct ha_fact fact = {.kind = HA_FACT_FENCE_END,
+                           .host = h->node,
+                           .boot = h->boot,
+                           .loss = h->loss,
+                           .level = h->level,
+                           .how = 2};
+    ha_propose(ha, &fact);
+}
+
+/* -------------------------------------------------------------------------------------- bound */
+
+static bool has_self_level(const struct ha_host_config *config)
+{
+    for (size_t i = 0; config && i < config->nlevels; i++)
+        if (config->levels[i].kind == HA_FENCE_SELF)
+            return true;
+    return false;
+}
+
+/* Rule 23: when the life of h that was lost cannot have a lease or a guest any more, our clock;
+ * INT64_MAX with a reason if that cannot be known. */
+ha_ms ha_bound_at(const struct ha *ha, const struct ha_host_fact *h, const char **ret_why)
+{
+    const struct ha_timers *t = &ha->config->timers;
+    *ret_why = "its configuration has no self level";
+    if (!has_self_level(ha_host_config(ha, h->node)))
+        return INT64_MAX;
+    *ret_why = "self-fencing is never trusted in a fence-only cluster";
+    if (ha->config->mode == HA_MODE_FENCE_ONLY && HA_GUARD(ha, BOUND_TWO_NODE))
+        return INT64_MAX;
+    *ret_why = "a virtual machine that can be suspended cannot fence itself";
+    if (ha->config->suspendable_hosts)
+        return INT64_MAX;
+    ha_ms base = INT64_MIN;
+    ha_ms x = h->lease_ms > t->lease ? h->lease_ms : t->lease;
+    ha_ms w = h->watchdog_ms > t->watchdog ? h->watchdog_ms : t->watchdog;
+    size_t votes = 0, seen = 0;
+    bool armed = true, tables = true, terms = true;
+    for (size_t i = 0; i < ha->nmembers; i++) {
+        const struct ha_member *m = &ha->members[i];
+        const struct ha_host_fact *mh = ha_facts_host(&ha->log.head, m->node);
+        if (!m->acked || m->left || !m->counted || !mh || !mh->voter)
+            continue;
+        for (size_t j = 0; j < m->ncuts; j++) {
+            const struct ha_cut_age *cut = &m->cuts[j];
+            if (cut->node != h->node || !ha_uuid_eq(&cut->boot, &h->boot))
+                continue;
+            votes++;
+            seen += cut->seen;
+            ha_ms last = m->cuts_at[j] - (cut->seen ? cut->age_ms : 0);
+            if (last > base)
+                base = last;
+            armed &= !cut->seen || cut->armed; /* its last beat is one of these */
+            terms &= !cut->seen ||
+                     (cut->lease_ms == h->lease_ms && cut->watchdog_ms == h->watchdog_ms);
+            tables &= !cut->seen || cut->tbl == ha->log.head.tbl;
+            if (cut->seen && cut->lease_ms > x)
+                x = cut->lease_ms;
+            if (cut->seen && cut->watchdog_ms > w)
+                w = cut->watchdog_ms;
+        }
+    }
+    *ret_why = "not enough hosts have cut it off yet";
+    if (votes < ha_votes_needed(ha))
+        return INT64_MAX;
+    /* Nobody here ever heard that life (all of them have booted since): nobody can have echoed it
+     * later than now, and the facts tell on what terms it was admitted. */
+    if (seen == 0)
+        armed = h->armed;
+    *ret_why = "its lease had just been changed, and not everybody heard it since";
+    if (seen < votes && !terms)
+        return INT64_MAX;
+    *ret_why = "it had no armed watchdog when it was last heard of";
+    if (!armed)
+        return INT64_MAX;
+    *ret_why = "its votes table was another one";
+    if (!tables)
+        return INT64_MAX;
+    *ret_why = "";
+    if (!HA_GUARD(ha, BOUND_SHORT))
+        return base + x - 2000;
+    return base + x + w + t->margin;
+}
+
+static void decide_bound(struct ha *ha, size_t i)
+{
+    const struct ha_host_fact *h = &ha->prop.hosts[i];
+    if ((h->state != HA_HOST_LOST && h->state != HA_HOST_FENCING) || ha_in_ring(ha, h->node))
+        return;
+    const char *why;
+    ha_ms at = ha_bound_at(ha, h, &why);
+    if (at == INT64_MAX)
+        return;
+    if (ha->now < at)
+        ha_wake(ha, at);
+    else
+        propose_conf(ha, h, HA_CONF_BOUND, "");
+}
+
+/* --------------------------------------------------------------------------- fence-only, words */
+
+/* Rule 26: with every absent voter confirmed, the voters are the view. */
+static void decide_voters(struct ha *ha)
+{
+    if (ha->config->mode != HA_MODE_FENCE_ONLY || !ha->half)
+        return;
+    struct ha_fact fact = {.kind = HA_FACT_VOTERS, .tbl = ha->prop.tbl + 1};
+    size_t voters = 0;
+    for (size_t i = 0; i < ha->prop.nhosts; i++) {
+        const struct ha_host_fact *h = &ha->prop.hosts[i];
+        if (!h->voter)
+            continue;
+        voters++;
+        const struct ha_member *m = ha_member(ha, h->node, false);
+        if (m && m->present && m->acked && m->counted)
+            fact.voters[fact.nvoters++].node = h->node;
+        else if (h->state != HA_HOST_DEAD)
+            return;
+    }
+    if (fact.nvoters && fact.nvoters < voters)
+        ha_propose(ha, &fact);
+}
+
+static void decide_words(struct ha *ha, size_t i)
+{
+    struct ha_host_desk *desk = &ha->host_desks[i];
+    const struct ha_host_fact *h = &ha->prop.hosts[i];
+    if (ha->half && ha_forced(ha) && !ha_in_ring(ha, h->node)) {
+        desk->confirm = true; /* an operator's word for every absent voter */
+        desk->confirm_boot = h->boot;
+        ha_name_copy(desk->who, ha->forced);
+    }
+    if (desk->confirm && (h->state == HA_HOST_LOST || h->state == HA_HOST_FENCING) &&
+        ha_uuid_eq(&desk->confirm_boot, &h->boot)) {
+        desk->confirm = false;
+        propose_conf(ha, h, HA_CONF_OPERATOR, desk->who);
+    }
+    if (desk->replace) {
+        desk->replace = false;
+        struct ha_fact fact = {
+            .kind = HA_FACT_REPLACE, .host = h->node, .boot = h->boot, .loss = h->loss};
+        ha_name_copy(fact.name, desk->who);
+        ha_propose(ha, &fact);
+    }
+}
+
+/* A host that said goodbye and owns nothing any more may disarm. */
+static void decide_out(struct ha *ha, const struct ha_member *m)
+{
+    const struct ha_host_fact *h = ha_facts_host(&ha->prop, m->node);
+    if (!m->leaving || !m->acked || !h || h->state != HA_HOST_IN)
+        return;
+    for (size_t i = 0; i < ha->prop.nguests; i++)
+        if (ha->prop.guests[i].owner == m->node || ha->prop.guests[i].left_host == m->node ||
+            (ha->prop.guests[i].mig && ha->prop.guests[i].mig_host == m->node))
+            return;
+    struct ha_fact fact = {.kind = HA_FACT_OUT, .host = m->node, .boot = h->boot};
+    ha_propose(ha, &fact);
+}
+
+void ha_decide_hosts(struct ha *ha)
+{
+    for (size_t i = 0; i < ha->nmembers && !ha->half; i++)
+        decide_in(ha, &ha->members[i]);
+    for (size_t i = 0; i < ha->prop.nhosts; i++) {
+        decide_lost(ha, i);
+        decide_words(ha, i);
+        decide_result(ha, i);
+        decide_bound(ha, i);
+        decide_cancel(ha, i);
+        decide_fencing(ha, i);
+    }
+    decide_voters(ha);
+    for (size_t i = 0; i < ha->nmembers && !ha->half; i++)
+        decide_out(ha, &ha->members[i]);
+}
+
+/* ------------------------------------------------------------------------------------- launch */
+
+/* Rule 22: the loss and the level are stable, then the fence is launched; rule 26: half of the voters
+ * launch on their own fsync. */
+void ha_fence_launch(struct ha *ha)
+{
+    if (!ha_is_coordinator(ha) || !ha_quorate(ha))
+        return;
+    const struct ha_facts *f = &ha->stable;
+    if (held(ha))
+        return;
+    if (ha->half)
+        f = &ha->log.head;
+    if (ha->half && ha->log.done < ha->log.seq)
+        return;
+    for (size_t i = 0; i < f->nhosts; i++) {
+        const struct ha_host_fact *h = &f->hosts[i];
+        const struct ha_host_fact *newest = ha_facts_host(&ha->log.head, h->node);
+        struct ha_host_desk *desk = &ha->host_desks[i];
+        if (h->state != HA_HOST_FENCING || ha_in_ring(ha, h->node) || desk->fence_id ||
+            newest->state != HA_HOST_FENCING || newest->level != h->level)
+            continue;
+        if (desk->have_result && ha_uuid_eq(&desk->result_boot, &h->boot) &&
+            desk->result_loss == h->loss && desk->result_level == h->level)
+            continue; /* ran already: its result is on the way */
+        if (desk->tell_valid && desk->tell.how == 0 && ha_uuid_eq(&desk->tell.boot, &h->boot) &&
+            desk->tell.loss == h->loss && desk->tell.level == h->level)
+            continue; /* another host is at it */
+        struct ha_action *a = ha_act(ha, HA_ACT_FENCE);
+        if (!a)
+            return;
+        desk->have_result = false;
+        desk->fence_id = ++ha->next_op;
+        desk->cancelled = desk->under_way_told = false;
+        ha->acts_due = true;
+        desk->launched_boot = h->boot;
+        desk->launched_loss = h->loss;
+        desk->launched_level = h->level;
+        a->u.fence.id = desk->fence_id;
+        a->u.fence.node = h->node;
+        a->u.fence.boot = h->boot;
+        a->u.fence.loss = h->loss;
+        a->u.fence.level = h->level;
+    }
+}
+
+void ha_fence_event(struct ha *ha, const struct ha_event *event)
+{
+    for (size_t i = 0; i < HA_HOSTS_MAX; i++) {
+        struct ha_host_desk *desk = &ha->host_desks[i];
+        if (desk->fence_id == 0 || desk->fence_id != event->u.fence.id)
+            continue;
+        desk->fence_id = 0;
+        desk->have_result = true;
+        desk->result = event->u.fence.result;
+        desk->result_boot = desk->launched_boot;
+        desk->result_loss = desk->launched_loss;
+        desk->result_level = desk->launched_level;
+        desk->result_told = false;
+        ha_node node = i < ha->log.head.nhosts ? ha->log.head.hosts[i].node : 0;
+        if (event->u.fence.result != HA_RESULT_OK)
+            ha_report(ha, HA_REPORT_HOST_FENCE_FAIL, HA_SEV_ERROR, node, NULL,
+                      "fence level %u of %s did not succeed: %s", desk->launched_level + 1,
+                      ha_host_name(ha, node),
+                      event->u.fence.text ? event->u.fence.text : "no answer");
+        ha->acts_due = true;
+    }
+}
+
+/* A host that was in the ring of an open view is lost when it leaves; one that never was is waited for
+ * longer. */
+void ha_mark_seen(struct ha *ha)
+{
+    for (size_t i = 0; i < ha->nring; i++)
+        for (size_t j = 0; j < ha->log.head.nhosts; j++)
+            if (ha->log.head.hosts[j].node == ha->ring_members[i])
+                ha->host_desks[j].seen = true;
+}

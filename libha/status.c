@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Looking in: what an operator (and a checker) may know about a core. For any state there is a sentence
+ * that says what goes on, why, and what the operator can do. */
+#include "core.h"
+
+#include <errno.h>
+#include <string.h>
+
+static const struct ha_member *find_member(const struct ha *ha, ha_node node)
+{
+    for (size_t i = 0; i < ha->nmembers; i++)
+        if (ha->members[i].node == node)
+            return &ha->members[i];
+    return NULL;
+}
+
+static void sentence(const struct ha *ha, struct ha_status *s)
+{
+    char *dst = s->sentence;
+    size_t size = sizeof s->sentence;
+    if (ha->halted)
+        ha_say(dst, size, "halted: a safety check failed, see the log");
+    else if (ha->log.failed)
+        ha_say(dst, size, "not synced: the journal cannot be written");
+    else if (!ha->connected || ha->phase == HA_PHASE_START)
+        ha_say(dst, size, "waiting for corosync");
+    else if (!s->founded && ha->founding)
+        ha_say(dst, size, "the cluster is being founded");
+    else if (!s->founded)
+        ha_say(dst, size,
+               "no cluster founded yet: with every host up, run `xvmhactl init` once");
+    else if (!s->quorate)
+        ha_say(dst, size, "no quorum: waiting for more hosts, nothing is started or fenced");
+    else if (ha->phase != HA_PHASE_OPEN)
+        ha_say(dst, size, "the hosts are agreeing on a coordinator");
+    else if (ha->fetching)
+        ha_say(dst, size, "fetching the cluster's facts from %s", ha_host_name(ha, ha->coord));
+    else if (!s->synced)
+        ha_say(dst, size, "waiting to be admitted by %s", ha_host_name(ha, ha->coord));
+    else
+        ha_say(dst, size, "synced, %s", ha->coord == ha->self ? "coordinating" : "following");
+}
+
+void ha_status(const struct ha *ha, ha_ms now, struct ha_status *s)
+{
+    *s = (struct ha_status){.phase = ha->phase,
+                            .ring = ha->ring,
+                            .quorate = ha_quorate(ha),
+                            .epoch = ha->e,
+                            .self = ha->self,
+                            .head = ha_log_key(&ha->log),
+                            .head_hash = ha_log_head_hash(&ha->log),
+                            .lease_until = ha->lease_until,
+                            .keeper = ha->keeper,
+                            .empty = ha_empty(ha)};
+    (void)now;
+    struct ha_key key = {{0}, 0};
+    uint64_t hash;
+    if (ha_log_at(&ha->log, ha->stable_i, &key, &hash))
+        s->stable = key;
+    s->coordinator = ha->phase == HA_PHASE_OPEN ? ha->coord : 0;
+    s->founded = !ha_uuid_zero(&ha->log.head.cluster);
+    const struct ha_host_fact *h = ha_facts_host(&ha->stable, ha->self);
+    const struct ha_member *m = find_member(ha, ha->self);
+    s->synced = ha->phase == HA_PHASE_OPEN && !ha->fetching && m && m->acked && h &&
+                h->state == HA_HOST_IN && ha_uuid_eq(&h->boot, &ha->boot) && !ha->log.failed;
+    s->waiting = !s->synced && !ha->halted && ha->connected;
+    s->nhosts = ha->stable.nhosts || !ha->config ? ha->stable.nhosts : ha->config->nhosts;
+    s->nguests = ha->stable.nguests;
+    sentence(ha, s);
+}
+
+static void host_why(const struct ha *ha, ha_ms now, const struct ha_host_fact *h,
+                     struct ha_host_status *r)
+{
+    const char *name = ha_host_name(ha, h->node);
+    const char *bound_why = "";
+    ha_ms at = INT64_MAX;
+    if (h->state == HA_HOST_LOST || h->state == HA_HOST_FENCING)
+        at = ha_bound_at(ha, h, &bound_why);
+    switch (h->state) {
+    case HA_HOST_FENCING:
+        ha_say(r->why, sizeof r->why, "being fenced, level %u; its guests wait for that",
+               h->level + 1);
+        break;
+    case HA_HOST_LOST:
+        if (at != INT64_MAX && at > now)
+            ha_say(r->why, sizeof r->why,
+                   "lost: its watchdog will have ended it in %lu s at the latest",
+                   (unsigned long)((at - now + 999) / 1000));
+        else if (h->tried)
+            ha_say(r->why, sizeof r->why,
+                   "lost, fencing failed and is retried; if it is off for sure: `xvmhactl fence "
+                   "confirm %s`", name);
+        else
+            ha_say(r->why, sizeof r->why,
+                   "lost and not confirmed dead; if it is off for sure: `xvmhactl fence confirm "
+                   "%s`", name);
+        break;
+    case HA_HOST_DEAD:
+        ha_say(r->why, sizeof r->why, "confirmed dead; it is admitted again when it comes back");
+        break;
+    case HA_HOST_OUT:
+        ha_say(r->why, sizeof r->why, "said goodbye");
+        break;
+    case HA_HOST_NEW:
+        ha_say(r->why, sizeof r->why, "never admitted yet");
+        break;
+    case HA_HOST_IN:
+        if (!r->member)
+            ha_say(r->why, sizeof r->why, "not in the ring; it is waited for, then fenced");
+        else if (!r->daemon)
+            ha_say(r->why, sizeof r->why,
+                   "unmanaged: no daemon answers there, its guests go on; `systemctl start "
+                   "xvm-had` there");
+        else if (h->distrusted)
+            ha_say(r->why, sizeof r->why, "its fence device lied once: check it");
+        break;
+    }
+}
+
+void ha_status_host(const struct ha *ha, ha_ms now, size_t i, struct ha_host_status *r)
+{
+    *r = (struct ha_host_status){0};
+    static const struct ha_host_fact none;
+    const struct ha_host_fact *h = &none;
+    if (ha->stable.nhosts)
+        h = &ha->stable.hosts[i];
+    r->node = ha->stable.nhosts ? h->node : ha->config->hosts[i].node;
+    const struct ha_host_config *c = ha_host_config(ha, r->node);
+    r->name = c ? c->name : NULL;
+    r->state = h->state;
+    r->boot = h->boot;
+    r->loss = h->loss;
+    r->fence_level = h->level;
+    r->armed = h->armed;
+    r->member = ha_in_ring(ha, r->node);
+    const struct ha_member *m = find_member(ha, r->node);
+    if (m) {
+        r->daemon = m->present && !m->left && m->reported;
+        r->synced = ha->phase == HA_PHASE_OPEN && m->acked && !m->left && r->daemon;
+        r->drift = m->reported && m->report.config_hash != ha->config->hash;
+        r->memory_kib = m->report.memory_kib;
+    }
+    r->coordinator = ha->phase == HA_PHASE_OPEN && ha->coord == r->node;
+    for (uint32_t k = 0; k < ha->stable.nguests; k++) {
+        const struct ha_guest_config *g = ha_guest_config(ha, k);
+        if (g && r->node && ha->stable.guests[k].owner == r->node)
+            r->memory_used_kib += g->memory_kib;
+    }
+    host_why(ha, now, h, r);
+    if (!r->why[0] && r->drift)
+        ha_say(r->why, sizeof r->why, "its /etc/xvm-ha.yaml differs from this host's");
+}
+
+/* A host in the ring of which nobody knows what runs there. */
+static ha_node silent_host(const struct ha *ha)
+{
+    for (size_t i = 0; i < ha->stable.nhosts; i++) {
+        const struct ha_member *m = find_member(ha, ha->stable.hosts[i].node);
+        enum ha_host_state state = ha->stable.hosts[i].state;
+        if (state == HA_HOST_LOST || state == HA_HOST_FENCING)
+            return ha->stable.hosts[i].node;
+        if (ha_in_ring(ha, ha->stable.hosts[i].node) && (!m || !m->acked || !m->report.inventory))
+            return ha->stable.hosts[i].node;
+    }
+    return 0;
+}
+
+static void why_free(const struct ha *ha, const struct ha_guest_fact *g, uint32_t i,
+                     struct ha_guest_status *r)
+{
+    size_t size = sizeof r->why;
+    if (!g->enabled)
+        ha_say(r->why, size, "disabled: `xvmhactl enable %s`", g->name);
+    else if (!g->want_run)
+        ha_say(r->why, size, "stopped by an operator: `xvmhactl start %s`", g->name);
+    else if (g->quarantined)
+        ha_say(r->why, size,
+               "quarantined: two hosts were lost while it started; `xvmhactl clear %s` tries again",
+               g->name);
+    else if (g->failed)
+        ha_say(r->why, size, "failed too often: `xvmhactl clear %s` tries again", g->name);
+    else if (!r->managed)
+        ha_say(r->why, size, "not in the configuration any more");
+    else if (!ha_quorate(ha))
+        ha_say(r->why, size, "no quorum: more hosts are needed");
+    else if (ha->phase != HA_PHASE_OPEN)
+        ha_say(r->why, size, "the hosts are agreeing on a coordinator");
+    else if (g->left_host)
+        ha_say(r->why, size, "%s has not cleaned up after its last move: is xvm-had running there?",
+               ha_host_name(ha, g->left_host));
+    else if (i < ha->ndesks && ha->desks[i].copies > 0)
+        ha_say(r->why, size, "a copy nobody owns is on %s: it is taken over when it runs",
+               ha_host_name(ha, ha->desks[i].copy_on));
+    else if (g->inc == 0 && ha->now > ha->phase_since + 5000 && silent_host(ha))
+        ha_say(r->why, size, "nobody can tell whether it runs on %s by hand: start xvm-had there, or fence it",
+               ha_host_name(ha, silent_host(ha)));
+    else if (i < ha->ndesks && ha->now < ha->desks[i].not_before)
+        ha_say(r->why, size, "it failed; tried again in %lu s",
+               (unsigned long)((ha->desks[i].not_before - ha->now + 999) / 1000));
+    else
+        ha_say(r->why, size,
+               "no host can take it now: look at memory and states of its hosts in `status`");
+}
+
+static void why_owned(const struct ha *ha, const struct ha_guest_fact *g, uint32_t i,
+                      struct ha_guest_status *r)
+{
+    const char *name = ha_host_name(ha, g->owner);
+    const struct ha_host_fact *h = ha_facts_host(&ha->stable, g->owner);
+    size_t size = sizeof r->why;
+    if (h && (h->state == HA_HOST_LOST || h->state == HA_HOST_FENCING)) {
+        ha_say(r->why, size,
+               "waits until %s is confirmed dead; if it is off for sure: `xvmhactl fence confirm "
+               "%s`", name, name);
+        return;
+    }
+    if (h && !ha_in_ring(ha, g->owner) && ha->phase != HA_PHASE_START) {
+        ha_say(r->why, size, "its host %s is away: waited for, then fenced", name);
+        return;
+    }
+    if (!ha_wanted(g)) {
+        ha_say(r->why, size, "is being shut down");
+        return;
+    }
+    if (g->state == HA_GUEST_STARTING || g->state == HA_GUEST_ARRIVED) {
+        bool here = g->owner == ha->self && i < ha->nlocals && ha->locals[i].error[0];
+        ha_say(r->why, size, "is being started on %s%s%s", name, here ? "; last error: " : "",
+               here ? ha->locals[i].error : "");
+    } else if (g->state == HA_GUEST_MIGRATING) {
+        ha_say(r->why, size, "moves to %s", ha_host_name(ha, g->mig_host));
+    }
+}
+
+void ha_status_guest(const struct ha *ha, ha_ms now, size_t i, struct ha_guest_status *r)
+{
+    (void)now;
+    const struct ha_guest_fact *g = &ha->stable.guests[i];
+    const struct ha_guest_config *c = ha_guest_config(ha, (uint32_t)i);
+    *r = (struct ha_guest_status){.name = g->name,
+                                  .state = g->state,
+                                  .managed = c != NULL,
+                                  .enabled = g->enabled,
+                                  .want_run = g->want_run,
+                                  .failed = g->failed,
+                                  .quarantined = g->quarantined,
+                                  .owner = g->owner,
+                                  .target = g->mig ? g->mig_host : 0,
+                                  .inc = g->inc,
+                                  .mig = g->mig,
+                                  .priority = c ? c->priority : 0,
+                                  .memory_kib = c ? c->memory_kib : 0,
+                                  .restarts = g->restarts};
+    if (g->state == HA_GUEST_FREE)
+        why_free(ha, g, (uint32_t)i, r);
+    else if (g->owner)
+        why_owned(ha, g, (uint32_t)i, r);
+    else
+        ha_say(r->why, sizeof r->why, "its complete image is on %s: the move is being decided",
+               ha_host_name(ha, g->mig_host));
+}
+
+int ha_log_hash(const struct ha *ha, uint64_t i, struct ha_epoch *ret_e, uint64_t *ret_hash)
+{
+    struct ha_key key;
+    uint64_t hash;
+    if (!ha_log_at(&ha->log, i, &key, &hash))
+        return -ENOENT;
+    *ret_e = key.e;
+    *ret_hash = hash;
+    return 0;
+}
+
+int ha_stable_owner(const struct ha *ha, const char *guest, ha_node *ret_owner,
+                    struct ha_uuid *ret_boot, uint64_t *ret_inc)
+{
+    const struct ha_guest_fact *g = ha_facts_guest(&ha->stable, guest);
+    if (!g)
+        return -ENOENT;
+    *ret_owner = g->owner;
+    *ret_boot = g->boot;
+    *ret_inc = g->inc;
+    return 0;
+}
+
+int ha_stable_host(const struct ha *ha, ha_node node, enum ha_host_state *ret_state,
+                   struct ha_uuid *ret_boot, uint32_t *ret_loss)
+{
+    const struct ha_host_fact *h = ha_facts_host(&ha->stable, node);
+    if (!h)
+        return -ENOENT;
+    *ret_state = h->state;
+    *ret_boot = h->boot;
+    *ret_loss = h->loss;
+    return 0;
+}

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What each fact means to an operator, said once it is stable. Every host says the same. */
+#include "core.h"
+
+static const char *released(uint8_t how)
+{
+    switch ((enum ha_release)how) {
+    case HA_RELEASE_STOPPED:
+        return "was shut down";
+    case HA_RELEASE_POWEROFF:
+        return "powered itself off";
+    case HA_RELEASE_REBOOT:
+        return "reboots";
+    case HA_RELEASE_CRASH:
+        return "crashed";
+    case HA_RELEASE_START_FAILED:
+        return "could not be started";
+    case HA_RELEASE_LEASE:
+        return "was ended because its host's lease had lapsed";
+    case HA_RELEASE_OTHER:
+        return "was found as a copy that nobody owns";
+    }
+    return "ended";
+}
+
+static const char *confirmed(const struct ha_fact *f)
+{
+    if (f->how == HA_CONF_DEVICE)
+        return "its fence device says that it is off";
+    if (f->how == HA_CONF_BOUND)
+        return "its watchdog must have ended it by now";
+    return "an operator vouches for it: ";
+}
+
+static void say_host(struct ha *ha, const struct ha_facts *before, const struct ha_fact *f)
+{
+    const char *name = ha_host_name(ha, f->host);
+    const struct ha_host_fact *h = ha_facts_host(before, f->host);
+    switch (f->kind) {
+    case HA_FACT_IN:
+        ha_report(ha, HA_REPORT_HOST_IN, HA_SEV_NOTICE, f->host, NULL, "%s is a synced member%s",
+                  name, f->armed ? "" : " (no watchdog: it cannot fence itself)");
+        if (h && h->state == HA_HOST_DEAD && h->how == HA_CONF_DEVICE &&
+            ha_uuid_eq(&h->boot, &f->boot))
+            ha_report(ha, HA_REPORT_DISTRUST, HA_SEV_ALERT, f->host, NULL,
+                      "%s came back without having been off: its fence device said off and lied",
+                      name);
+        break;
+    case HA_FACT_LOST:
+        ha_report(ha, HA_REPORT_HOST_LOST, HA_SEV_ERROR, f->host, NULL, "%s is lost (loss %u)",
+                  name, f->loss);
+        break;
+    case HA_FACT_FENCING:
+        ha_report(ha, HA_REPORT_HOST_FENCING, HA_SEV_WARNING, f->host, NULL,
+                  "%s is being fenced, level %u", name, f->level + 1);
+        break;
+    case HA_FACT_FENCE_END:
+        ha_report(ha, HA_REPORT_HOST_FENCE_FAIL, HA_SEV_WARNING, f->host, NULL,
+                  "fence level %u of %s %s", f->level + 1, name,
+                  f->how == 2 ? "was cancelled: the host is back"
+                              : "did not succeed: nothing is confirmed by that");
+        break;
+    case HA_FACT_CONF:
+        ha_report(ha, HA_REPORT_HOST_CONFIRMED, HA_SEV_NOTICE, f->host, NULL,
+                  "%s is dead: %s%s", name, confirmed(f), f->name);
+        break;
+    case HA_FACT_OUT:
+        ha_report(ha, HA_REPORT_HOST_OUT, HA_SEV_NOTICE, f->host, NULL, "%s said goodbye", name);
+        break;
+    case HA_FACT_REPLACE:
+        ha_report(ha, HA_REPORT_HOST_OUT, HA_SEV_NOTICE, f->host, NULL,
+                  "%s may come back as another machine (%s)", name, f->name);
+        break;
+    default:
+        break;
+    }
+}
+
+static void say_want(struct ha *ha, const struct ha_guest_fact *g, const struct ha_fact *f)
+{
+    const char *what = !f->enabled ? "disabled" : f->want_run ? "to run" : "to be stopped";
+    ha_report(ha, HA_REPORT_GUEST_WANT, HA_SEV_NOTICE, 0, g->name, "%s is %s", g->name, what);
+}
+
+static void say_guest(struct ha *ha, const struct ha_facts *before, const struct ha_fact *f)
+{
+    if (f->guest >= before->nguests)
+        return;
+    const struct ha_guest_fact *g = &before->guests[f->guest];
+    const char *host = ha_host_name(ha, f->host);
+    switch (f->kind) {
+    case HA_FACT_WANT:
+        say_want(ha, g, f);
+        break;
+    case HA_FACT_ASSIGN:
+        ha_report(ha, HA_REPORT_GUEST_ASSIGN, HA_SEV_INFO, f->host, g->name,
+                  "%s is to start on %s (incarnation %lu)", g->name, host, (unsigned long)f->inc);
+        break;
+    case HA_FACT_ADOPT:
+        ha_report(ha, HA_REPORT_GUEST_ADOPT, HA_SEV_NOTICE, f->host, g->name,
+                  "%s runs on %s already and is taken over", g->name, host);
+        break;
+    case HA_FACT_RUN:
+        ha_report(ha, HA_REPORT_GUEST_RUNNING, HA_SEV_NOTICE, g->owner, g->name, "%s runs on %s",
+                  g->name, ha_host_name(ha, g->owner));
+        break;
+    case HA_FACT_RELEASED:
+        ha_report(ha, HA_REPORT_GUEST_RELEASED,
+                  f->how == HA_RELEASE_STOPPED ? HA_SEV_NOTICE : HA_SEV_WARNING, g->owner, g->name,
+                  "%s %s on %s", g->name, released(f->how), ha_host_name(ha, g->owner));
+        if (f->failed)
+            ha_report(ha, HA_REPORT_GUEST_FAILED, HA_SEV_ALERT, g->owner, g->name,
+                      "%s has failed too often and is left alone: `xvmhactl clear %s` tries again",
+                      g->name, g->name);
+        break;
+    case HA_FACT_RECALL:
+        ha_report(ha, HA_REPORT_MIGRATE, HA_SEV_NOTICE, f->host, g->name,
+                  "%s moves from %s to %s by stop and start", g->name,
+                  ha_host_name(ha, g->owner), host);
+        break;
+    case HA_FACT_MIG:
+        ha_report(ha, HA_REPORT_MIGRATE, HA_SEV_NOTICE, f->host, g->name, "%s moves from %s to %s",
+                  g->name, ha_host_name(ha, g->owner), host);
+        break;
+    case HA_FACT_COMMIT:
+        ha_report(ha, HA_REPORT_COMMIT, HA_SEV_NOTICE, g->mig_host, g->name,
+                  "the move of %s is committed: it belongs to %s now", g->name,
+                  ha_host_name(ha, g->mig_host));
+        break;
+    case HA_FACT_ABORT:
+        ha_report(ha, HA_REPORT_ABORT, HA_SEV_WARNING, g->owner, g->name,
+                  "the move of %s is off%s%s", g->name, g->owner ? ": it goes on on " : "",
+                  g->owner ? ha_host_name(ha, g->owner) : "");
+        break;
+    case HA_FACT_CLEAR:
+        ha_report(ha, HA_REPORT_GUEST_WANT, HA_SEV_INFO, 0, g->name,
+                  "the failures of %s are forgotten", g->name);
+        break;
+    default:
+        break;
+    }
+}
+
+void ha_say_stable(struct ha *ha, const struct ha_facts *before, const struct ha_fact *f)
+{
+    if (!ha_facts_fits(before, f))
+        return;
+    if (f->kind == HA_FACT_REGISTER)
+        ha_report(ha, HA_REPORT_GUEST_REGISTER, HA_SEV_INFO, 0, f->name, "%s is registered",
+                  f->name);
+    else if (f->kind == HA_FACT_FOUND)
+        ha_report(ha, HA_REPORT_SYNC, HA_SEV_NOTICE, 0, NULL, "the cluster is founded");
+    else if (f->kind == HA_FACT_VOTERS)
+        ha_report(ha, HA_REPORT_SYNC, HA_SEV_NOTICE, 0, NULL,
+                  "%u voters count from here on", (unsigned)f->nvoters);
+    else if (f->host && ha_facts_host(before, f->host) && f->guest == 0 &&
+             f->kind <= HA_FACT_OUT)
+        say_host(ha, before, f);
+    else if (f->kind == HA_FACT_REPLACE)
+        say_host(ha, before, f);
+    else
+        say_guest(ha, before, f);
+}

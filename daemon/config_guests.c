@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The `guests` section and `guest_defaults`, which have the same keys but `config`. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config_internal.h"
+#include "config_nearest.h"
+
+enum { DAY_MS = 24 * 3600 * 1000 };
+#define SIXTEEN_TIB ((int64_t)16 << 30)
+
+static ha_node host_by_name(struct xvm_loader *l, const struct xvm_node *at)
+{
+    struct xvm_nearest nearest = {.wanted = at->text};
+
+    for (size_t i = 0; i < l->config->nhosts; i++) {
+        if (strcmp(l->config->hosts[i].name, at->text) == 0)
+            return l->config->hosts[i].node;
+        xvm_nearest_try(&nearest, l->config->hosts[i].name);
+    }
+    if (nearest.best != NULL)
+        xvm_config_fail_node(l, at, "no host `%.80s`, expected `%s`?", at->text, nearest.best);
+    else
+        xvm_config_fail_node(l, at, "no host `%.80s`, expected one of `hosts`", at->text);
+    return 0;
+}
+
+static int allow_host(struct xvm_loader *l, const struct xvm_node *at,
+                      struct ha_guest_config *guest)
+{
+    ha_node node;
+
+    if (at->kind != XVM_NODE_SCALAR)
+        return xvm_config_fail_node(l, at, "%s in `hosts`, expected a host's name",
+                                    xvm_node_kind_name(at));
+    node = host_by_name(l, at);
+    if (node == 0)
+        return -EINVAL;
+    for (size_t i = 0; i < guest->nallowed; i++) {
+        if (guest->allowed[i] == node)
+            return xvm_config_fail_node(l, at, "host `%s` twice in `hosts`", at->text);
+    }
+    if (guest->nallowed == HA_HOSTS_MAX)
+        return xvm_config_fail_node(l, at, "too many hosts, expected at most %d", HA_HOSTS_MAX);
+    guest->allowed[guest->nallowed++] = node;
+    return 0;
+}
+
+static int read_allowed(struct xvm_loader *l, const struct xvm_field *f, const struct xvm_node *v,
+                        void *out)
+{
+    struct ha_guest_config *guest = out;
+    int r = 0;
+
+    guest->nallowed = 0;
+    if (v->kind == XVM_NODE_SCALAR && !xvm_node_null(v)) {
+        /* `hosts: all` undoes a narrower default. */
+        return strcmp(v->text, "all") == 0 ? 0 : allow_host(l, v, guest);
+    }
+    if (xvm_check_list(l, v, f->key) < 0)
+        return -EINVAL;
+    if (v->nitems == 0)
+        return xvm_config_fail_node(l, v,
+                                    "`hosts` is empty, expected at least one host, or no "
+                                    "`hosts` for all of them");
+    for (size_t i = 0; i < v->nitems; i++) {
+        if (allow_host(l, v->items[i], guest) < 0)
+            r = -EINVAL;
+        if (i >= HA_HOSTS_MAX)
+            break;
+    }
+    return r;
+}
+
+#define FIELD(name) offsetof(struct ha_guest_config, name)
+
+static int read_restart(struct xvm_loader *l, const struct xvm_field *f, const struct xvm_node *v,
+                        void *out)
+{
+    static const struct xvm_field fields[] = {
+        {.key = "limit", .read = xvm_read_int, .offset = FIELD(restart_limit), .max = 1000},
+        {.key = "window",
+         .read = xvm_read_duration,
+         .offset = FIELD(restart_window_ms),
+         .min = 1000,
+         .max = DAY_MS},
+        {.key = "delay",
+         .read = xvm_read_duration,
+         .offset = FIELD(restart_delay_ms),
+         .max = 3600 * 1000},
+    };
+
+    return xvm_read_map(l, v, f->key, fields, 3, out);
+}
+
+/* `config` first: defaults have all but that one. */
+static const struct xvm_field guest_fields[] = {
+    {.key = "config", .read = xvm_read_path, .offset = FIELD(config_path)},
+    {.key = "memory",
+     .read = xvm_read_size,
+     .offset = FIELD(memory_kib),
+     .min = 1,
+     .max = SIXTEEN_TIB},
+    {.key = "vcpus", .read = xvm_read_int, .offset = FIELD(vcpus), .min = 1, .max = 4096},
+    {.key = "priority", .read = xvm_read_int, .offset = FIELD(priority), .max = 1000},
+    {.key = "enabled", .read = xvm_read_bool, .offset = FIELD(enabled)},
+    {.key = "hosts", .read = read_allowed},
+    {.key = "stop_timeout",
+     .read = xvm_read_duration,
+     .offset = FIELD(stop_timeout_ms),
+     .min = 1000,
+     .max = DAY_MS},
+    {.key = "restart", .read = read_restart},
+};
+enum { NFIELDS = sizeof(guest_fields) / sizeof(guest_fields[0]) };
+
+static void read_guest(struct xvm_loader *l, const struct xvm_node *key,
+                       const struct xvm_node *value, const struct ha_guest_config *defaults,
+                       struct ha_guest_config *guest)
+{
+    char what[HA_NAME_MAX + 32];
+
+    *guest = *defaults;
+    if (xvm_check_name(l, key, "guest") < 0)
+        return;
+    strcpy(guest->name, key->text);
+    snprintf(what, sizeof(what), "guest %s", guest->name);
+    if (xvm_read_map(l, value, what, guest_fields, NFIELDS, guest) < 0)
+        return;
+    if (guest->memory_kib == 0)
+        xvm_config_fail_node(l, value,
+                             "guest %s has no `memory`, expected a size: the hosts' "
+                             "memory is planned by it",
+                             guest->name);
+    if (guest->config_path == NULL && strcmp(l->config->driver, "libxl") == 0)
+        xvm_config_fail_node(l, value,
+                             "guest %s has no `config`, expected the path of its xl "
+                             "configuration",
+                             guest->name);
+}
+
+void xvm_read_guests(struct xvm_loader *l, const struct xvm_node *defaults,
+                     const struct xvm_node *node)
+{
+    struct ha_guest_config base = {
+        .priority = 100,
+        .vcpus = 1,
+        .enabled = true,
+        .stop_timeout_ms = 600 * 1000,
+        .restart_limit = 3,
+        .restart_window_ms = 600 * 1000,
+        .restart_delay_ms = 5 * 1000,
+    };
+    size_t n;
+
+    if (defaults != NULL)
+        xvm_read_map(l, defaults, "`guest_defaults`", guest_fields + 1, NFIELDS - 1, &base);
+    if (node == NULL || xvm_check_map(l, node, "`guests`") < 0)
+        return;
+    n = node->nitems / 2;
+    if (n > HA_GUESTS_MAX) {
+        xvm_config_fail_node(l, node, "%zu guests, expected at most %d", n, HA_GUESTS_MAX);
+        return;
+    }
+    l->config->guests = calloc(n + 1, sizeof(*l->config->guests));
+    if (l->config->guests == NULL) {
+        xvm_config_no_room(l);
+        return;
+    }
+    l->config->nguests = n;
+    for (size_t i = 0; i < n; i++)
+        read_guest(l, node->items[2 * i], node->items[2 * i + 1], &base, &l->config->guests[i]);
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the parts of the configuration loader share: the loader's state, how it complains, and
+ * tables of fields that say which keys a map may have. Private to daemon/config*.c. */
+#ifndef XVM_CONFIG_INTERNAL_H
+#define XVM_CONFIG_INTERNAL_H
+
+#include "config.h"
+#include "config_yaml.h"
+
+struct xvm_loader {
+    char *path; /* shared by all errors; owned by the list of errors once it has one */
+    struct xvm_config_errors *errors;
+    bool failed;  /* at least one real error */
+    bool no_room; /* out of memory */
+    size_t warnings;
+    size_t hidden;  /* errors beyond the limit */
+    size_t visited; /* items of maps and lists looked at: aliases must not multiply work */
+    bool fence_only;
+    bool guessed; /* the ring is a guess: what hangs on it is only worth a warning */
+    struct xvm_ring_facts ring;
+    struct ha_config *config;
+};
+
+/* Complaints. Return -EINVAL, so that they can be the last words of a function. */
+int xvm_config_fail(struct xvm_loader *l, unsigned line, unsigned column, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+int xvm_config_fail_node(struct xvm_loader *l, const struct xvm_node *at, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+void xvm_config_warn_node(struct xvm_loader *l, const struct xvm_node *at, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Remembers that memory ran out. */
+int xvm_config_no_room(struct xvm_loader *l);
+
+/* One key that a map may have. `read` stores at target + offset; min and max are for numbers. */
+struct xvm_field {
+    const char *key;
+    int (*read)(struct xvm_loader *l, const struct xvm_field *field, const struct xvm_node *value,
+                void *out);
+    size_t offset;
+    bool required;
+    int64_t min, max;
+};
+
+/* Reads a map by its table: unknown keys (with the nearest known one), missing ones, wrong values.
+ * `what` names it in errors, for example "guest web1". A null value counts as an empty map. */
+int xvm_read_map(struct xvm_loader *l, const struct xvm_node *node, const char *what,
+                 const struct xvm_field *fields, size_t nfields, void *target);
+/* Complains unless it is a map whose keys are all different. Null counts as an empty map. A map
+ * with a key twice is still worth reading: `continue` after the complaint. -EINVAL: not a map. */
+int xvm_check_map(struct xvm_loader *l, const struct xvm_node *node, const char *what);
+
+/* Readers of scalars, for tables. */
+int xvm_read_node(struct xvm_loader *l, const struct xvm_field *f, const struct xvm_node *v,
+                  void *out); /* const struct xvm_node * */
+int xvm_read_string(struct xvm_loader *l, const struct xvm_field *f, const struct xvm_node *v,
+                    void *out); /* char *, allocated */
+int xvm_read_path(struct xvm_loader *l, const struct xvm_field *f, const struct xvm_node *v,
+                  void *out); /* char *, allocated, absolute */
+int xvm_read_name(struct xvm_loader *l, const struct xvm_field *f, const struct xvm_node *v,
+                  void *out); /* char[HA_NAME_MAX] */
+int xvm_read_bool(struct xvm_loader *l, const struct xvm_field *f, const struct xvm_node *v,
+                  void *out); /* bool */
+int xvm_read_int(struct xvm_loader *l, const struct xvm_field *f, const struct xvm_node *v,
+                 void *out); /* int (use it for unsigned too: min >= 0) */
+int xvm_read_duration(struct xvm_loader *l, const struct xvm_field *f, const struct xvm_node *v,
+                      void *out); /* ha_ms */
+int xvm_read_size(struct xvm_loader *l, const struct xvm_field *f, const struct xvm_node *v,
+                  void *out); /* uint64_t, KiB */
+
+/* Complains unless it is a list. */
+int xvm_check_list(struct xvm_loader *l, const struct xvm_node *node, const char *what);
+
+/* A name of a host, guest or device: letters, digits and _ . + - ; fits HA_NAME_MAX. */
+int xvm_check_name(struct xvm_loader *l, const struct xvm_node *at, const char *what);
+
+/* Lists of `name: value` for fence agents. `owner` names device or host in errors. */
+int xvm_read_options(struct xvm_loader *l, const struct xvm_node *node, const char *owner,
+                     struct ha_param **params, size_t *nparams);
+
+/* Sections. config->devices, then hosts, then guests. */
+void xvm_read_devices(struct xvm_loader *l, const struct xvm_node *node);
+void xvm_read_hosts(struct xvm_loader *l, const struct xvm_node *node);
+void xvm_read_guests(struct xvm_loader *l, const struct xvm_node *defaults,
+                     const struct xvm_node *node);
+int xvm_read_levels(struct xvm_loader *l, const struct xvm_node *node, struct ha_host_config *host);
+
+#endif

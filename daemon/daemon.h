@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The daemon as one struct: the core and everything it acts through. daemon.c carries events in and
+ * actions out, setup.c brings it to life, main.c has the options. */
+#ifndef XVM_DAEMON_H
+#define XVM_DAEMON_H
+
+#include <systemd/sd-event.h>
+
+#include "applying.h"
+#include "config.h"
+#include "corosync.h"
+#include "driver.h"
+#include "fence_exec.h"
+#include "ipc.h"
+#include "journal.h"
+#include "keeper_link.h"
+#include "marks.h"
+#include "../libha/ha.h"
+
+/* Exit codes, as systemd units and the man page know them. */
+enum {
+    XVM_EXIT_FAILURE = 1, /* could not start, or ran out of memory */
+    XVM_EXIT_USAGE = 2,
+    XVM_EXIT_HALT = 3, /* a safety check of the core failed: look before you start it again */
+};
+
+struct xvm_options {
+    const char *config_path, *run_dir, *state_dir, *agent_dir, *log_target;
+    struct ha_uuid machine, boot;
+    bool spawn_keeper;
+};
+
+struct xvm_daemon {
+    struct xvm_options options;
+    sd_event *loop;
+    struct ha *core;
+    bool started;   /* HA_EV_START is done */
+    bool safe_mode; /* no core at all, see applying.h */
+    bool exiting;   /* takes no more events */
+    bool stepping;
+    struct ha_actions actions;
+    struct ha_config *config;
+    struct xvm_corosync_facts facts; /* as of the last connect */
+    struct xvm_applying *applying;
+    struct xvm_marks marks;
+    struct xvm_journal *journal;
+    struct xvm_corosync *corosync;
+    struct xvm_keeper_link *keeper;
+    struct xvm_ipc *ipc;
+    struct xvm_fencer *fencer;
+    const struct xvm_driver_ops *driver_ops;
+    struct xvm_driver *driver;
+    sd_event_source *tick_timer, *status_timer;
+    bool ready;                  /* told systemd */
+    char waits_for[HA_TEXT_MAX]; /* while not started: for what */
+    char status[HA_TEXT_MAX];    /* what systemd was told last */
+};
+
+/* ------------------------------------------------------------------------------------ daemon.c */
+
+/* Timers, and the sinks' other halves. 0 or a negative errno. */
+int xvm_daemon_init(struct xvm_daemon *d);
+/* Fills in the time, takes the event through the core and carries out what it says. */
+void xvm_daemon_step(struct xvm_daemon *d, struct ha_event *event);
+/* Ends the loop; guests and keeper live on. */
+void xvm_daemon_exit(struct xvm_daemon *d, int code);
+/* Tells systemd, soon. */
+void xvm_daemon_status_changed(struct xvm_daemon *d);
+const char *xvm_daemon_host_name(const struct xvm_daemon *d, ha_node node);
+
+extern const struct xvm_driver_sink xvm_daemon_driver_sink;
+extern const struct xvm_journal_sink xvm_daemon_journal_sink;
+void xvm_daemon_fenced(void *user, uint64_t id, enum ha_result result, const char *text);
+void xvm_daemon_event(void *user, struct ha_event *event);
+void xvm_daemon_command(void *user, const struct ha_request *request);
+
+/* ------------------------------------------------------------------------------------- setup.c */
+
+/* Everything up to the loop. 0 or a negative errno, said in the log. */
+int xvm_daemon_setup(struct xvm_daemon *d, const struct xvm_options *options);
+/* Reads the configuration again. On failure the running one stays; *ret_text (malloc'd, may be
+ * NULL) has the reasons, one a line. */
+int xvm_daemon_reload(void *user, char **ret_text);
+
+#endif

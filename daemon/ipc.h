@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The control socket: varlink framing (NUL-terminated JSON objects over a unix stream socket), who may
+ * call decided by the peer's credentials. Root and group xvm-ha change things, group xvm-ha-read reads.
+ * Also keeps the ring buffer of reports that `xvmhactl events` shows. */
+#ifndef XVM_IPC_H
+#define XVM_IPC_H
+
+#include <systemd/sd-event.h>
+
+#include "../libha/ha.h"
+
+struct xvm_ipc;
+
+struct xvm_ipc_env {
+    sd_event *loop;
+    const char *socket_path;
+    void *user;
+    /* The core to look into; may be NULL while the daemon starts. */
+    const struct ha *(*core)(void *user);
+    /* What the daemon waits for while there is no core (borrowed); may be NULL. */
+    const char *(*waits_for)(void *user);
+    ha_ms (*now)(void *user);
+    /* Hands a command to the core. The answer comes by xvm_ipc_reply(request->client). */
+    void (*command)(void *user, const struct ha_request *request);
+    /* Reload the configuration: 0, or a negative errno with a text for the operator in ret_text
+     * (malloc'd; several lines `FILE:LINE:COL: …`). */
+    int (*reload)(void *user, char **ret_text);
+    /* Running configuration (borrowed). */
+    const struct ha_config *(*config)(void *user);
+};
+
+int xvm_ipc_new(const struct xvm_ipc_env *env, struct xvm_ipc **ret_ipc, struct ha_error *ret_error);
+struct xvm_ipc *xvm_ipc_free(struct xvm_ipc *ipc);
+void xvm_ipc_reply(struct xvm_ipc *ipc, uint64_t client, int code, const char *text);
+/* Adds a report to the ring buffer (the last 1000), with the wall-clock time of now. */
+void xvm_ipc_report(struct xvm_ipc *ipc, enum ha_report what, enum ha_severity severity,
+                    const char *host, const char *guest, const char *text);
+
+#endif

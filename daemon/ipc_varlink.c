@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The interfaces of the control socket in varlink's own language, for clients that ask for them. */
+#include <string.h>
+
+#include "ipc_internal.h"
+
+static const char service[] =
+    "# What any varlink service answers.\n"
+    "interface org.varlink.service\n"
+    "\n"
+    "method GetInfo() -> (vendor: string, product: string, version: string, url: string,\n"
+    "  interfaces: []string)\n"
+    "method GetInterfaceDescription(interface: string) -> (description: string)\n"
+    "\n"
+    "error InterfaceNotFound (interface: string)\n"
+    "error MethodNotFound (method: string)\n"
+    "error InvalidParameter (parameter: string)\n";
+
+static const char xvmha[] =
+    "# High availability for Xen guests. Group xvm-ha-read may call Ping, Status and Events; root "
+    "and\n"
+    "# group xvm-ha may call everything.\n"
+    "interface org.xvmha\n"
+    "\n"
+    "type Host (name: string, id: int, condition: string, state: string, member: bool,\n"
+    "  daemon: bool, synced: bool, armed: bool, coordinator: bool, drift: bool, loss: int,\n"
+    "  fence_level: int, guests: int, memory_kib: int, memory_used_kib: int, why: string)\n"
+    "\n"
+    "type Guest (name: string, condition: string, state: string, host: string, target: string,\n"
+    "  managed: bool, enabled: bool, want_run: bool, failed: bool, quarantined: bool,\n"
+    "  incarnation: int, migration: int, priority: int, memory_kib: int, restarts: int,\n"
+    "  why: string)\n"
+    "\n"
+    "# Something under way, or something an operator should look at; text says the way out.\n"
+    "type Note (kind: string, name: string, condition: string, text: string)\n"
+    "\n"
+    "# time is UTC (RFC 3339); usec is the same in microseconds since 1970.\n"
+    "type Event (time: string, usec: int, what: string, severity: string, host: string,\n"
+    "  guest: string, text: string)\n"
+    "\n"
+    "method Ping() -> ()\n"
+    "method Status() -> (version: string, cluster: string, self: string, coordinator: string,\n"
+    "  quorate: bool, phase: string, sentence: string, epoch: (number: int, host: string),\n"
+    "  founded: bool, synced: bool, waiting: bool, lease_ms: int, keeper: bool, empty: bool,\n"
+    "  head: int, stable: int, hosts: []Host, guests: []Guest, underway: []Note,\n"
+    "  attention: []Note)\n"
+    "# The last events that this host knows of, oldest first.\n"
+    "method Events(last: ?int) -> (events: []Event)\n"
+    "# command: start stop enable disable clear move move-cancel (guest); fence-confirm\n"
+    "# host-replace (host); init lineage-force. text: live, migrate or normal, with move.\n"
+    "method Command(command: string, guest: ?string, host: ?string, text: ?string)\n"
+    "  -> (code: int, text: string)\n"
+    "method Reload() -> (text: string)\n"
+    "\n"
+    "# code is a negative errno. quorate tells whether this host had quorum.\n"
+    "error Failed (code: int, text: string, quorate: bool)\n"
+    "error UnknownName (kind: string, name: string, nearest: string, text: string)\n"
+    "error PermissionDenied (text: string)\n"
+    "error NotReady (text: string)\n"
+    "error BadMessage (text: string)\n";
+
+const char *xvm_varlink_description(const char *interface)
+{
+    if (strcmp(interface, "org.varlink.service") == 0)
+        return service;
+    if (strcmp(interface, "org.xvmha") == 0)
+        return xvmha;
+    return NULL;
+}

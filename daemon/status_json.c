@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The cluster's state as JSON: what the core tells of hosts and guests, each with one word for its
+ * condition, and the lists of what is under way and what needs an operator. */
+#include "status_json.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "version.h"
+
+struct status {
+    const struct ha *core;
+    ha_ms now;
+    struct ha_status s;
+    struct ha_host_status *hosts;
+    size_t *guests_on; /* of each host */
+    json_t *underway, *attention;
+};
+
+json_t *xvm_json_text(const char *text)
+{
+    json_t *string;
+    char *copy;
+
+    if (text == NULL)
+        text = "";
+    string = json_string(text);
+    if (string != NULL)
+        return string;
+    copy = strdup(text);
+    if (copy == NULL)
+        return NULL;
+    for (char *c = copy; *c != '\0'; c++) {
+        if ((unsigned char)*c >= 0x80)
+            *c = '?';
+    }
+    string = json_string(copy);
+    free(copy);
+    return string;
+}
+
+/* ------------------------------------------------------------------------------------ names */
+
+static const struct ha_host_status *find_host(const struct status *st, ha_node node)
+{
+    for (size_t i = 0; i < st->s.nhosts; i++) {
+        if (st->hosts[i].node == node)
+            return &st->hosts[i];
+    }
+    return NULL;
+}
+
+static json_t *node_name(const struct status *st, ha_node node)
+{
+    const struct ha_host_status *host = find_host(st, node);
+    char text[32];
+
+    if (node == 0)
+        return json_string("");
+    if (host != NULL && host->name != NULL)
+        return xvm_json_text(host->name);
+    snprintf(text, sizeof(text), "node %u", node);
+    return json_string(text);
+}
+
+/* ------------------------------------------------------------------------------- conditions */
+
+static const char *host_condition(const struct status *st, const struct ha_host_status *h)
+{
+    switch (h->state) {
+    case HA_HOST_NEW:
+        return h->member ? "joining" : "never seen";
+    case HA_HOST_IN:
+        if (!h->member)
+            return "missing";
+        if (!h->daemon)
+            return "unmanaged";
+        if (h->synced)
+            return "online";
+        /* Nobody can sync before there is an open coordinator. */
+        return st->s.quorate && st->s.phase == HA_PHASE_OPEN ? "syncing" : "waiting";
+    case HA_HOST_LOST:
+        return "lost";
+    case HA_HOST_FENCING:
+        return "fencing";
+    case HA_HOST_DEAD:
+        return "dead";
+    case HA_HOST_OUT:
+        return "out";
+    }
+    return "unknown";
+}
+
+static const char *free_guest_condition(const struct ha_guest_status *g)
+{
+    if (g->quarantined)
+        return "quarantined";
+    if (g->failed)
+        return "failed";
+    if (!g->enabled)
+        return "disabled";
+    if (!g->want_run)
+        return "stopped";
+    if (!g->managed)
+        return "unmanaged";
+    return g->why[0] != '\0' ? "blocked" : "waiting";
+}
+
+static const char *guest_condition(const struct status *st, const struct ha_guest_status *g)
+{
+    const struct ha_host_status *owner = g->owner != 0 ? find_host(st, g->owner) : NULL;
+
+    if (owner != NULL && (owner->state == HA_HOST_LOST || owner->state == HA_HOST_FENCING))
+        return "host lost";
+    if (owner != NULL && owner->state == HA_HOST_IN && !owner->member)
+        return "host missing"; /* what it does there is not known here */
+    switch (g->state) {
+    case HA_GUEST_FREE:
+        return free_guest_condition(g);
+    case HA_GUEST_STARTING:
+        return "starting";
+    case HA_GUEST_RUNNING:
+        return g->want_run && g->enabled ? "running" : "stopping";
+    case HA_GUEST_MIGRATING:
+        return "migrating";
+    case HA_GUEST_ARRIVED:
+        return "arriving";
+    }
+    return "unknown";
+}
+
+/* ------------------------------------------------------------------------------------ notes */
+
+static void note(json_t *list, const char *kind, const char *name, const char *condition,
+                 const char *text)
+{
+    json_array_append_new(list, json_pack("{s:s, s:o, s:s, s:o}", "kind", kind, "name",
+                                          xvm_json_text(name), "condition", condition, "text",
+                                          xvm_json_text(text)));
+}
+
+static void note_host(struct status *st, const struct ha_host_status *h, const char *condition)
+{
+    char name[HA_NAME_MAX];
+    const char *text = h->why;
+
+    snprintf(name, sizeof(name), "node %u", h->node);
+    if (h->name != NULL)
+        snprintf(name, sizeof(name), "%s", h->name);
+    if (h->state == HA_HOST_FENCING || strcmp(condition, "syncing") == 0 ||
+        strcmp(condition, "joining") == 0)
+        note(st->underway, "host", name, condition, text);
+    else if (text[0] != '\0' || strcmp(condition, "lost") == 0)
+        note(st->attention, "host", name, condition, text);
+    if (h->drift)
+        note(st->attention, "host", name, "config drift",
+             "its " XVM_CONFIG_PATH " differs from this host's: make them equal, then `xvmhactl "
+             "reload` on each");
+}
+
+static void note_guest(struct status *st, const struct ha_guest_status *g, const char *condition)
+{
+    char way_out[HA_TEXT_MAX];
+    const char *text = g->why;
+    bool trouble = g->failed || g->quarantined || strcmp(condition, "blocked") == 0 ||
+                   strcmp(condition, "host lost") == 0;
+
+    if (g->state == HA_GUEST_STARTING || g->state == HA_GUEST_MIGRATING ||
+        g->state == HA_GUEST_ARRIVED || strcmp(condition, "stopping") == 0)
+        note(st->underway, "guest", g->name, condition, text);
+    if (!trouble && (text[0] == '\0' || g->state != HA_GUEST_RUNNING))
+        return;
+    if (text[0] == '\0' && (g->failed || g->quarantined)) {
+        snprintf(way_out, sizeof(way_out), "`xvmhactl clear %s` lets it try again", g->name);
+        text = way_out;
+    }
+    if (text[0] != '\0')
+        note(st->attention, "guest", g->name, condition, text);
+}
+
+/* ------------------------------------------------------------------------------------ lists */
+
+static json_t *host_json(struct status *st, size_t i)
+{
+    const struct ha_host_status *h = &st->hosts[i];
+    const char *condition = host_condition(st, h);
+
+    note_host(st, h, condition);
+    return json_pack("{s:o, s:I, s:s, s:s, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:I, s:I, s:I, s:I, "
+                     "s:o}",
+                     "name", node_name(st, h->node), "id", (json_int_t)h->node, "condition",
+                     condition, "state", ha_host_state_name(h->state), "member", h->member,
+                     "daemon", h->daemon, "synced", h->synced, "armed", h->armed, "coordinator",
+                     h->coordinator, "drift", h->drift, "loss", (json_int_t)h->loss, "fence_level",
+                     (json_int_t)h->fence_level, "guests", (json_int_t)st->guests_on[i],
+                     "memory_kib", (json_int_t)h->memory_kib, "memory_used_kib",
+                     (json_int_t)h->memory_used_kib, "why", xvm_json_text(h->why));
+}
+
+static json_t *guest_json(struct status *st, size_t i)
+{
+    struct ha_guest_status g = {0};
+    const struct ha_host_status *owner;
+    const char *condition;
+
+    ha_status_guest(st->core, st->now, i, &g);
+    condition = guest_condition(st, &g);
+    owner = find_host(st, g.owner);
+    if (owner != NULL && g.owner != 0)
+        st->guests_on[owner - st->hosts]++;
+    note_guest(st, &g, condition);
+    return json_pack("{s:o, s:s, s:s, s:o, s:o, s:b, s:b, s:b, s:b, s:b, s:I, s:I, s:i, s:I, s:I, "
+                     "s:o}",
+                     "name", xvm_json_text(g.name), "condition", condition, "state",
+                     ha_guest_state_name(g.state), "host", node_name(st, g.owner), "target",
+                     node_name(st, g.target), "managed", g.managed, "enabled", g.enabled,
+                     "want_run", g.want_run, "failed", g.failed, "quarantined", g.quarantined,
+                     "incarnation", (json_int_t)g.inc, "migration", (json_int_t)g.mig, "priority",
+                     g.priority, "memory_kib", (json_int_t)g.memory_kib, "restarts",
+                     (json_int_t)g.restarts, "why", xvm_json_text(g.why));
+}
+
+static json_t *head_json(const struct status *st, const struct ha_config *config)
+{
+    const struct ha_status *s = &st->s;
+    ha_ms lease = s->lease_until > st->now ? s->lease_until - st->now : 0;
+
+    return json_pack("{s:s, s:o, s:o, s:o, s:b, s:s, s:o, s:{s:I, s:o}, s:b, s:b, s:b, s:I, s:b, "
+                     "s:b, s:I, s:I}",
+                     "version", XVM_VERSION, "cluster",
+                     xvm_json_text(config != NULL ? config->cluster_name : ""), "self",
+                     node_name(st, s->self), "coordinator", node_name(st, s->coordinator),
+                     "quorate", s->quorate, "phase", ha_phase_name(s->phase), "sentence",
+                     xvm_json_text(s->sentence), "epoch", "number", (json_int_t)s->epoch.number,
+                     "host", node_name(st, s->epoch.node), "founded", s->founded, "synced",
+                     s->synced, "waiting", s->waiting, "lease_ms", (json_int_t)lease, "keeper",
+                     s->keeper, "empty", s->empty, "head", (json_int_t)s->head.i, "stable",
+                     (json_int_t)s->stable.i);
+}
+
+/* Guests count themselves onto their hosts, so they are asked first; what is wrong with a host
+ * usually explains what is wrong with its guests, so hosts are noted first. */
+static void lists_json(struct status *st, json_t *all)
+{
+    json_t *guests = json_array(), *hosts = json_array(), *guest_notes = st->attention;
+
+    for (size_t i = 0; i < st->s.nguests; i++)
+        json_array_append_new(guests, guest_json(st, i));
+    st->attention = json_array();
+    for (size_t i = 0; i < st->s.nhosts; i++)
+        json_array_append_new(hosts, host_json(st, i));
+    json_array_extend(st->attention, guest_notes);
+    json_decref(guest_notes);
+    json_object_set_new(all, "hosts", hosts);
+    json_object_set_new(all, "guests", guests);
+    json_object_set_new(all, "underway", st->underway);
+    json_object_set_new(all, "attention", st->attention);
+}
+
+json_t *xvm_status_json(const struct ha *core, ha_ms now, const struct ha_config *config)
+{
+    struct status st = {.core = core, .now = now};
+    json_t *all = NULL;
+
+    ha_status(core, now, &st.s);
+    st.hosts = calloc(st.s.nhosts + 1, sizeof(*st.hosts));
+    st.guests_on = calloc(st.s.nhosts + 1, sizeof(*st.guests_on));
+    st.underway = json_array();
+    st.attention = json_array();
+    if (st.hosts != NULL && st.guests_on != NULL) {
+        for (size_t i = 0; i < st.s.nhosts; i++)
+            ha_status_host(core, now, i, &st.hosts[i]);
+        all = head_json(&st, config);
+    }
+    if (all != NULL) {
+        lists_json(&st, all);
+    } else {
+        json_decref(st.underway);
+        json_decref(st.attention);
+    }
+    free(st.hosts);
+    free(st.guests_on);
+    return all;
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The cluster's state as JSON, for `xvmhactl status` and other clients of the control socket. */
+#ifndef XVM_STATUS_JSON_H
+#define XVM_STATUS_JSON_H
+
+#include <jansson.h>
+
+#include "../libha/ha.h"
+
+/* Parameters of the answer to org.xvmha.Status. `config` may be NULL. NULL: out of memory. */
+json_t *xvm_status_json(const struct ha *core, ha_ms now, const struct ha_config *config);
+
+/* A JSON string of any bytes: what is not UTF-8 becomes question marks. */
+json_t *xvm_json_text(const char *text);
+
+#endif

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Named schedules, each aimed at one guard: clean with it, a violation without it. Some come from
+ * the executable model that shaped the protocol, the others from reading what each guard is there
+ * for. */
+#include <string.h>
+
+#include "make.h"
+
+/* clang-format off */
+const struct sim_directed sim_directed[] = {
+    {"assign-tentative", "STABLE_ASSIGN", 3, 1, false, "ds", true,
+     /* the assignment is delivered everywhere and durable nowhere for two seconds */
+     "10s journal-slow host1 2s\n10s journal-slow host2 2s\n10s journal-slow host3 2s\n"
+     "11s guest-crash g1\n40s end\n"},
+    {"commit-tentative", "STABLE_COMMIT", 3, 1, false, "ds", true,
+     "10s cmd host1 move g1 @not-g1 live\n"
+     "10s when \"* op receive g1 * ok\" journal-slow host1 2s for 20s\n"
+     "10s when \"* op receive g1 * ok\" journal-slow host2 2s for 20s\n"
+     "10s when \"* op receive g1 * ok\" journal-slow host3 2s for 20s\n40s end\n"},
+    {"abort-tentative", "STABLE_ABORT", 3, 1, false, "ds", true,
+     /* the image is on its way when the target is cut off; the source hears of the abort at once, and
+      * of its being stable two seconds later */
+     "10s cmd host1 move g1 @not-g1 live\n"
+     "10s when \"* suspended g1 for host1\" cut host1 for 15s\n"
+     "10s when \"* suspended g1 for host2\" cut host2 for 15s\n"
+     "10s when \"* suspended g1 for host3\" cut host3 for 15s\n"
+     "10s when \"* suspended g1 for *\" journal-slow host1 2s for 30s\n"
+     "10s when \"* suspended g1 for *\" journal-slow host2 2s for 30s\n"
+     "10s when \"* suspended g1 for *\" journal-slow host3 2s for 30s\n60s end\n"},
+    {"act-tentative", "ACT_TENTATIVE", 3, 1, false, "ds", true,
+     "10s journal-slow host1 2s for 20s\n10s journal-slow host2 2s for 20s\n"
+     "10s journal-slow host3 2s for 20s\n11s cmd host1 move g1 @not-g1 live\n50s end\n"},
+    {"no-lease", "LEASE_UNPAUSE", 3, 3, false, "d", true,
+     /* without its keeper a host has no lease, and must not be given guests' lives */
+     "0s no-watchdog host1\n0s no-watchdog host2\n0s no-watchdog host3\n"
+     "10s keeper-kill host2 for 40s\n22s guest-crash g1\n22s guest-crash g2\n22s guest-crash g3\n"
+     "24s guest-crash g1\n24s guest-crash g2\n24s guest-crash g3\n60s end\n"},
+    {"own-delivery", "ECHO", 3, 1, false, "s", true, "10s cut @g1 for 40s\n60s end\n"},
+    {"late-echoes", "SEND_TIME", 3, 1, false, "s", true,
+     /* echoes that took seconds arrive right before the cut; the daemon is dead: the watchdog is all */
+     "10s slow-net host1 4000ms\n10s slow-net host2 4000ms\n10s slow-net host3 4000ms\n"
+     "24s daemon-kill @g1\n24s cut @g1 for 30s\n60s end\n"},
+    {"old-epoch", "EPOCH", 3, 2, false, "ds", false,
+     /* what the old coordinator queued is delivered in the next ring */
+     "10s hold-tx @chair for 3s\n10200ms cmd host1 stop g1\n10300ms cmd host2 stop g2\n"
+     "10500ms reform host1\n12s reform host2\n"
+     "20s hold-tx @chair for 5s\n20100ms guest-crash g1\n20100ms cmd host3 start g1\n"
+     "20300ms cut @chair for 4s\n30s hold-tx host1 for 5s\n30s cmd host1 start g2\n"
+     "30500ms cut host1 for 3s\n50s end\n"},
+    {"old-verdict", "VERDICT_RING", 3, 1, false, "ds", true,
+     "10s verdict-late host1 3s\n10s verdict-late host2 3s\n10s verdict-late host3 3s\n"
+     "12s cut host1 for 15s\n50s end\n"},
+    {"same-group", "RING_CLOSE", 3, 1, false, "ds", true, "10s reform host1\n30s end\n"},
+    {"chair-leaves", "COORD_CLOSE", 3, 1, false, "ds", true,
+     "10s daemon-kill @chair for 5s\n30s end\n"},
+    {"own-log", "LINEAGE", 3, 2, false, "ds", true,
+     "10s cut host1 for 10s\n13s guest-crash g1\n13s cmd host2 stop g2\n"
+     "25s cut host1 for 10s\n28s cmd host3 start g2\n50s end\n"},
+    {"left-and-back", "LEFT_NEW", 3, 2, false, "ds", false,
+     /* processes leave and return inside one view, before it is closed */
+     "10s daemon-kill host2 for 60ms\n10500ms reform host1\n10520ms daemon-kill host2 for 50ms\n"
+     "10700ms daemon-kill host3 for 50ms\n10720ms reform host2\n10725ms daemon-kill host1 for 60ms\n"
+     "14s reform host1\n14s daemon-kill host2 for 100ms\n14100ms daemon-kill host3 for 100ms\n"
+     "18s journal-slow host2 900ms for 5s\n18100ms reform host2\n18200ms daemon-kill host2 for 50ms\n"
+     "40s end\n"},
+    {"late-result", "LOSS_NUMBER", 3, 2, false, "ds", true,
+     "10s fence @g1 late\n10s cut @g1 for 8s\n22s cut @g1 for 8s\n40s cut @g1 for 12s\n70s end\n"},
+    {"bound-of-four", "BOUND_TWO_NODE", 4, 1, true, "ds", true,
+     "9s fence @g1 fail\n10s cut @g1 for 40s\n70s end\n"},
+    {"two-hosts-split", "-", 2, 1, true, "ds", true,
+     "9s fence host1 fail\n9s fence host2 fail\n10s cut host1 for 40s\n70s end\n"},
+    {"fence-fails", "FENCE_FAILED", 3, 1, false, "d", true,
+     "10s fence @g1 fail for 20s\n10s cut @g1 for 20s\n50s end\n"},
+    {"worker-alone", "WORKERS_EMPTY", 3, 1, false, "ds", true,
+     "5s driver host1 create hang x3 for 60s\n5s driver host2 create hang x3 for 60s\n"
+     "5s driver host3 create hang x3 for 60s\n10s guest-crash g1\n"
+     "10s when \"host1 op create g1 * begin\" +500ms cut host1\n"
+     "10s when \"host2 op create g1 * begin\" +500ms cut host2\n"
+     "10s when \"host3 op create g1 * begin\" +500ms cut host3\n"
+     "10s fence host1 fail\n10s fence host2 fail\n10s fence host3 fail\n60s end\n"},
+    {"backends-open", "BACKENDS_STOPPED", 3, 1, false, "ds", true,
+     "9s backends-slow @g1 9s\n10s guest-crash g1\n40s end\n"},
+    {"never-seen-pair", "STARTUP_FENCE", 3, 2, false, "d", true,
+     "9s fence host1 fail\n10s split host1 | host2 host3\n10s reset host2\n10s reset host3\n60s end\n"},
+    {"found-running", "ADOPT", 3, 2, false, "ds", true,
+     "3s hand-start host2 g1\n3s hand-start host3 g2\n30s end\n"},
+    {"prepared", "PREPARED", 3, 1, false, "ds", true, "10s cmd host1 move g1 @not-g1 live\n30s end\n"},
+    {"goodbye", "DISARM_EMPTY", 3, 3, false, "ds", false,
+     /* it owns nothing any more, but the worker of a move that was called off is still at it */
+     "9s driver host2 receive hang x9 for 60s\n10s cmd host1 move g1 host2 live\n"
+     "10s cmd host1 move g2 host2 live\n10s cmd host1 move g3 host2 live\n"
+     "11s cmd host1 move-cancel g1\n11s cmd host1 move-cancel g2\n11s cmd host1 move-cancel g3\n"
+     "11s shutdown host2 for 40s\n70s end\n"},
+    {"quorum-gained", "HOLD_OFF", 3, 2, false, "ds", true,
+     /* rings merge one by one: the third is only late */
+     "10s split host1 | host2 | host3\n20s split host1 host2 | host3\n22s heal\n50s end\n"},
+    {"hollow-open", "OPEN_IS_FACT", 3, 1, false, "ds", false,
+     /* an open that only one has delivered must not outrank the others' facts */
+     "10s hold-rx host2 for 900ms\n10s hold-rx host3 for 900ms\n10100ms reform host1\n"
+     "10200ms split host1 | host2 host3\n13s guest-crash g1\n16s split host1 host2 | host3\n"
+     "16s hold-rx host2 for 3s\n20s split host1 | host2 host3\n24s guest-crash g1\n"
+     "28s split host1 host2 | host3\n32s guest-crash g1\n34s heal\n60s end\n"},
+    {"dead-count", "DEAD_LEAVE", 5, 1, false, "d", true,
+     /* two are fenced; a fact reaches two of the other three; the third forgets it and founds a majority
+      * with those that come back */
+     "10s split host1 host2 host3 | host4 host5\n"
+     "10s when \"host1 report host-confirmed host5*\" journal-slow host3 20s for 1400ms\n"
+     "10s when \"host1 report host-confirmed host5*\" +100ms guest-crash g1\n"
+     "10s when \"host1 report host-confirmed host5*\" +1500ms split host1 host2 | host3 host4 host5\n"
+     "10s when \"host1 report host-confirmed host5*\" +1600ms daemon-kill host3 for 300ms\n"
+     "80s heal\n100s end\n"},
+    {"echo-of-the-dead", "CUT", 3, 1, false, "s", true,
+     /* an idle host's lease must not come back before its daemon, which is stuck, knows that it was
+      * confirmed dead */
+     "9s daemon-stuck host2 for 50s\n9s daemon-stuck host3 for 500ms\n10s cut host2 for 25s\n"
+     "80s end\n"},
+    {"wiped-voter", "EMPTY_JOURNAL", 3, 2, false, "ds", true,
+     /* facts known to host1 and host2 only; host2 forgets them while host1 is off */
+     "10s cut host3\n12s guest-crash g1\n13s guest-crash g2\n16s power-off host1 for 40s\n"
+     "16s wipe host2 for 500ms\n17s heal\n40s cmd host2 stop g1\n70s end\n"},
+    {"create-fails", "INC_ONCE", 3, 1, false, "ds", true,
+     "3s driver host1 create fail x1\n3s driver host2 create fail x1\n"
+     "3s driver host3 create fail x1\n30s end\n"},
+    {"short-bound", "BOUND_SHORT", 3, 1, false, "s", true, "10s cut @g1 for 40s\n60s end\n"},
+    {"one-is-stuck", "EXCHANGE_ALL", 5, 2, false, "ds", true,
+     "10s daemon-stuck host5\n12s power-off host2 for 90s\n110s end\n"},
+    {"slow-disks", "AGAIN_LIMIT", 3, 1, false, "ds", true,
+     /* an exchange takes longer than the patience of those who wait for it */
+     "10s journal-slow host1 3500ms\n10s journal-slow host2 3500ms\n10s journal-slow host3 3500ms\n"
+     "12s reform host1\n180s end\n"},
+    {"stale-majority", "RAFT_RULE", 3, 1, false, "ds", true,
+     "11s journal-slow host1 300ms for 10s\n11s journal-slow host2 300ms for 10s\n"
+     "11s journal-slow host3 300ms for 10s\n12s guest-crash g1\n12100ms reform host2\n40s end\n"},
+    {"old-promise", "PROMISE", 3, 2, false, "ds", true,
+     /* host3, the senior, is the only one to hear its own open; then it is silent in an exchange, and
+      * the others open a lower epoch of the same number */
+     "6s reset host1\n30s reset host2\n"
+     "60s hold-rx host1 for 400ms\n60s hold-rx host2 for 400ms\n60010ms reform host1\n"
+     "60200ms verdict-late host1 10s for 3s\n60200ms verdict-late host2 10s for 3s\n"
+     "60300ms split host1 host2 | host3\n63s heal\n63400ms hold-tx host3 for 3s\n100s end\n"},
+    {"forgets-what-it-acked", "FSYNC_ACK", 3, 2, false, "ds", true,
+     "10s journal-slow host1 5s for 20s\n10s journal-slow host2 5s for 20s\n"
+     "10s journal-slow host3 5s for 20s\n11s guest-crash g1\n12s cmd host1 stop g2\n"
+     "13s all-off for 1s\n40s cmd host2 stop g1\n70s end\n"},
+    {"source-lost", "FENCE_FIRST", 3, 1, false, "d", true,
+     /* prepared at the target; the source, cut off, may not know */
+     "9s fence host1 fail for 30s\n9s fence host2 fail for 30s\n9s fence host3 fail for 30s\n"
+     "9s cmd host1 move g1 @not-g1 live\n9s when \"* suspended g1 for host2\" +49ms hold-tx host2 for 4s\n"
+     "9s when \"* suspended g1 for host1\" +49ms hold-tx host1 for 4s\n"
+     "9s when \"* suspended g1 for host3\" +49ms hold-tx host3 for 4s\n"
+     "9s when \"host1 suspended g1 *\" +60ms cut host1 for 30s\n"
+     "9s when \"host2 suspended g1 *\" +60ms cut host2 for 30s\n"
+     "9s when \"host3 suspended g1 *\" +60ms cut host3 for 30s\n70s end\n"},
+    {"no-quorum", "QUORUM", 3, 2, false, "ds", true,
+     "10s quorum-flip @chair for 20s\n12s guest-crash g1\n13s cmd host1 stop g2\n50s end\n"},
+};
+/* clang-format on */
+const size_t sim_ndirected = sizeof(sim_directed) / sizeof(*sim_directed);
+
+const struct sim_directed *sim_directed_find(const char *name)
+{
+    for (size_t i = 0; i < sim_ndirected; i++)
+        if (strcmp(sim_directed[i].name, name) == 0)
+            return &sim_directed[i];
+    return NULL;
+}

@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Builds what a run needs: a configuration, and a random choice of faults (a swarm). */
+#include "make.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "script.h"
+
+enum { GUEST_KIB = 1 << 20 };
+
+/* ------------------------------------------------------------------------------ configuration */
+
+static void make_host(struct ha_host_config *h, unsigned i, const struct sim_shape *shape)
+{
+    const char *levels = shape->levels[i] ? shape->levels[i] : "ds";
+    snprintf(h->name, sizeof(h->name), "host%u", i + 1);
+    h->node = i + 1;
+    for (; *levels; levels++) {
+        struct ha_fence_level *l = &h->levels[h->nlevels];
+        l->kind = *levels == 'd' ? HA_FENCE_DEVICE : HA_FENCE_SELF;
+        if (l->kind == HA_FENCE_DEVICE) {
+            l->devices[0] = h->nlevels ? 1 : 0;
+            l->ndevices = 1;
+        }
+        l->delay_ms = h->nlevels == 0 ? shape->delay_ms[i] : 0;
+        h->nlevels++;
+    }
+}
+
+static void make_guest(struct ha_guest_config *g, unsigned i, const struct sim_shape *shape)
+{
+    snprintf(g->name, sizeof(g->name), "g%u", i + 1);
+    g->priority = (int)(100 + 50 * (i % 4));
+    g->memory_kib = GUEST_KIB;
+    g->vcpus = 1;
+    g->enabled = !(shape->disabled & 1u << i);
+    g->stop_timeout_ms = 20000;
+    g->restart_limit = 20;
+    g->restart_window_ms = 60000;
+    g->restart_delay_ms = 500;
+}
+
+struct ha_config *sim_config_new(const struct sim_shape *shape, ha_ms token_ms, ha_ms consensus_ms)
+{
+    struct ha_config *c = calloc(1, sizeof(*c));
+    assert(c);
+    strcpy(c->cluster_name, "sim");
+    c->mode = shape->fence_only ? HA_MODE_FENCE_ONLY : HA_MODE_MAJORITY;
+    ha_timers_default(shape->hosts, token_ms, consensus_ms, &c->timers);
+    c->timers.watchdog = 5000;
+    c->timers.startup_grace = 15000;
+    c->timers.fence_retry = 3000;
+    c->timers.daemon = 15000;
+    c->nhosts = shape->hosts;
+    c->hosts = calloc(c->nhosts, sizeof(*c->hosts));
+    c->ndevices = 2;
+    c->devices = calloc(c->ndevices, sizeof(*c->devices));
+    c->nguests = shape->guests;
+    c->guests = calloc(c->nguests ? c->nguests : 1, sizeof(*c->guests));
+    assert(c->hosts && c->devices && c->guests);
+    for (unsigned i = 0; i < 2; i++) {
+        snprintf(c->devices[i].name, sizeof(c->devices[i].name), "device%u", i);
+        c->devices[i].timeout_ms = 8000;
+        c->devices[i].verify = true;
+    }
+    for (unsigned i = 0; i < c->nhosts; i++)
+        make_host(&c->hosts[i], i, shape);
+    for (unsigned i = 0; i < c->nguests; i++)
+        make_guest(&c->guests[i], i, shape);
+    return c;
+}
+
+struct ha_config *sim_config_free(struct ha_config *c)
+{
+    if (!c)
+        return NULL;
+    free(c->hosts);
+    free(c->devices);
+    free(c->guests);
+    free(c);
+    return NULL;
+}
+
+void sim_run_done(struct sim_run *run)
+{
+    run->setup.config = sim_config_free(run->setup.config);
+    sim_plan_done(&run->plan);
+}
+
+/* ------------------------------------------------------------------------------------- faults */
+
+int sim_faults_parse(const char *text, struct sim_faults *ret_faults)
+{
+    struct sim_faults f = {0};
+    if (strcmp(text, "all") == 0) {
+        *ret_faults = (struct sim_faults){.kinds = ~0ull, .rates = ~0u};
+        return 0;
+    }
+    if (strcmp(text, "none") == 0) {
+        *ret_faults = (struct sim_faults){.none = true};
+        return 0;
+    }
+    while (*text) {
+        size_t len = strcspn(text, ",");
+        bool found = true;
+        if (strncmp(text, "ops-rates", len) == 0 && len == 9)
+            f.rates |= SIM_FAULT_OPS;
+        else if (strncmp(text, "device-rates", len) == 0 && len == 12)
+            f.rates |= SIM_FAULT_DEVICES;
+        else if (strncmp(text, "net-rates", len) == 0 && len == 9)
+            f.rates |= SIM_FAULT_NET;
+        else
+            found = false;
+        for (int k = 0; k < SIM_OP_COUNT && !found; k++)
+            if (strlen(sim_op_names[k]) == len && strncmp(text, sim_op_names[k], len) == 0) {
+                f.kinds |= 1ull << k;
+                found = true;
+            }
+        if (!found)
+            return -1;
+        text += len + (text[len] == ',');
+    }
+    *ret_faults = f;
+    return 0;
+}
+
+/* How often a kind is drawn, and the longest it lasts. */
+static const struct drawn {
+    enum sim_op_kind kind;
+    unsigned weight;
+    ha_ms lo, hi;
+} drawn[] = {
+    {SIM_OP_CUT, 8, 200, 40000},
+    {SIM_OP_SPLIT, 6, 200, 40000},
+    {SIM_OP_POWER_OFF, 5, 3000, 60000},
+    {SIM_OP_RESET, 4, 0, 0},
+    {SIM_OP_HANG, 5, 100, 30000},
+    {SIM_OP_DAEMON_KILL, 6, 50, 20000},
+    {SIM_OP_DAEMON_STUCK, 4, 100, 40000},
+    {SIM_OP_KEEPER_KILL, 2, 50, 8000},
+    {SIM_OP_COROSYNC_KILL, 3, 100, 15000},
+    {SIM_OP_COROSYNC_FREEZE, 3, 100, 20000},
+    {SIM_OP_REFORM, 3, 0, 0},
+    {SIM_OP_SLOW_NET, 3, 500, 20000},
+    {SIM_OP_HOLD_TX, 2, 100, 6000},
+    {SIM_OP_HOLD_RX, 2, 100, 6000},
+    {SIM_OP_JOURNAL_SLOW, 4, 500, 20000},
+    {SIM_OP_JOURNAL_FAIL, 1, 500, 15000},
+    {SIM_OP_WIPE, 1, 100, 10000},
+    {SIM_OP_ALL_OFF, 1, 100, 20000},
+    {SIM_OP_FENCE, 5, 1000, 40000},
+    {SIM_OP_DRIVER, 5, 1000, 30000},
+    {SIM_OP_GUEST_EXIT, 6, 0, 0},
+    {SIM_OP_DEAF, 1, 5000, 40000},
+    {SIM_OP_BACKENDS_SLOW, 2, 2000, 30000},
+    {SIM_OP_CMD, 14, 0, 0},
+    {SIM_OP_CONFIRM, 4, 0, 0},
+    {SIM_OP_SHUTDOWN, 2, 2000, 30000},
+    {SIM_OP_INVENTORY, 2, 200, 15000},
+    {SIM_OP_QUORUM_FLIP, 2, 100, 8000},
+    {SIM_OP_VERDICT_LATE, 2, 1000, 20000},
+};
+enum { NDRAWN = sizeof(drawn) / sizeof(*drawn) };
+
+static void draw_command(struct sim_rng *r, const struct sim_run *run, struct sim_op *op)
+{
+    static const enum ha_command commands[] = {
+        HA_CMD_MOVE,  HA_CMD_MOVE,   HA_CMD_MOVE,    HA_CMD_MOVE,  HA_CMD_START,      HA_CMD_STOP,
+        HA_CMD_START, HA_CMD_ENABLE, HA_CMD_DISABLE, HA_CMD_CLEAR, HA_CMD_MOVE_CANCEL};
+    static const char *const kinds[] = {"live", "live", "migrate", "normal"};
+    op->arg = (int)commands[sim_rng_below(r, sizeof(commands) / sizeof(*commands))];
+    if (op->arg == HA_CMD_MOVE) {
+        if (sim_rng_chance(r, 700))
+            op->peer = (uint8_t)sim_rng_below(r, run->hosts);
+        strcpy(op->text, kinds[sim_rng_below(r, 4)]);
+    }
+}
+
+static void draw_args(struct sim_rng *r, const struct sim_run *run, struct sim_op *op)
+{
+    switch (op->kind) {
+    case SIM_OP_SPLIT:
+        for (unsigned i = 0; i < run->hosts; i++)
+            op->comp[i] = (uint8_t)sim_rng_below(r, sim_rng_chance(r, 800) ? 2 : 3);
+        break;
+    case SIM_OP_SLOW_NET:
+        op->val = sim_rng_range(r, 5, 400);
+        break;
+    case SIM_OP_JOURNAL_SLOW:
+        op->val = sim_rng_range(r, 50, 3000);
+        break;
+    case SIM_OP_BACKENDS_SLOW:
+        op->val = sim_rng_range(r, 500, 12000);
+        break;
+    case SIM_OP_VERDICT_LATE:
+        op->val = sim_rng_range(r, 20, 4000);
+        break;
+    case SIM_OP_FENCE: {
+        static const enum sim_device_mode modes[] = {SIM_DEV_FAIL, SIM_DEV_HANG, SIM_DEV_LATE,
+                                                     SIM_DEV_LOST, SIM_DEV_SLOW};
+        op->arg = (int)modes[sim_rng_below(r, 5)];
+        if (run->setup.lies && sim_rng_chance(r, 600))
+            op->arg = SIM_DEV_LIE;
+        op->arg2 = sim_rng_chance(r, 500) ? -1 : (int)sim_rng_below(r, 2);
+        op->val = sim_rng_range(r, 1000, 12000);
+        break;
+    }
+    case SIM_OP_DRIVER:
+        op->arg = (int)sim_rng_below(r, HA_OP_RESUME + 1);
+        op->arg2 = (int)(1 + sim_rng_below(r, SIM_OUT_SLOW));
+        op->val = 1 + (ha_ms)sim_rng_below(r, 3);
+        op->guest = -1;
+        break;
+    case SIM_OP_GUEST_EXIT:
+        op->arg = (int)(1 + sim_rng_below(r, HA_EXIT_UNKNOWN));
+        break;
+    case SIM_OP_CMD:
+        draw_command(r, run, op);
+        break;
+    case SIM_OP_CONFIRM:
+        op->peer = (uint8_t)sim_rng_below(r, run->hosts);
+        break;
+    case SIM_OP_ALL_OFF:
+        op->arg = (int)sim_rng_below(r, 2);
+        break;
+    default:
+        break;
+    }
+}
+
+/* Faults come in bursts, often about the same host: that is where things go wrong. */
+static void draw_plan(struct sim_rng *r, const struct sim_options *o, struct sim_run *run)
+{
+    unsigned weights[NDRAWN], total = 0;
+    for (unsigned k = 0; k < NDRAWN; k++) {
+        bool fo_bad = run->setup.config->mode == HA_MODE_FENCE_ONLY &&
+                      (drawn[k].kind == SIM_OP_WIPE || drawn[k].kind == SIM_OP_FENCE);
+        bool on = (o->faults.kinds >> drawn[k].kind & 1) && sim_rng_chance(r, 550) && !fo_bad;
+        total += weights[k] = on ? drawn[k].weight : 0;
+    }
+    if (total == 0 || o->faults.none)
+        return;
+    ha_ms gap = (ha_ms[]){800, 2000, 4000, 9000}[sim_rng_below(r, 4)], t = 6000;
+    uint8_t hot = (uint8_t)sim_rng_below(r, run->hosts);
+    while (t < run->setup.faults_ms - 2000) {
+        unsigned x = sim_rng_below(r, total), k = 0;
+        for (; x >= weights[k]; k++)
+            x -= weights[k];
+        if (sim_rng_chance(r, 200))
+            hot = (uint8_t)sim_rng_below(r, run->hosts);
+        struct sim_op op = {
+            .kind = drawn[k].kind,
+            .at = t,
+            .host = sim_rng_chance(r, 500) ? hot : (uint8_t)sim_rng_below(r, run->hosts),
+            .peer = SIM_NO_HOST,
+            .guest = run->guests ? (int)sim_rng_below(r, run->guests) : -1,
+        };
+        if (drawn[k].hi) { /* mostly short, sometimes long */
+            ha_ms hi = sim_rng_chance(r, 600) ? drawn[k].lo + (drawn[k].hi - drawn[k].lo) / 6
+                                              : drawn[k].hi;
+            op.dur = sim_rng_range(r, drawn[k].lo, hi);
+        }
+        draw_args(r, run, &op);
+        bool about_guest =
+            op.kind == SIM_OP_CMD || op.kind == SIM_OP_GUEST_EXIT || op.kind == SIM_OP_DEAF;
+        if (!about_guest || op.guest >= 0)
+            sim_plan_add(&run->plan, &op);
+        t += sim_rng_chance(r, 350) ? sim_rng_range(r, 0, 300) : sim_rng_range(r, gap / 4, gap * 2);
+    }
+}
+
+static uint32_t draw_rate(struct sim_rng *r, uint32_t most)
+{
+    return sim_rng_chance(r, 500) ? 0 : sim_rng_below(r, most + 1);
+}
+
+static void draw_rates(struct sim_rng *r, unsigned which, struct sim_rates *ret)
+{
+    if (which & SIM_FAULT_OPS) {
+        ret->op_fail = draw_rate(r, 120);
+        ret->op_lost = draw_rate(r, 80);
+        ret->op_hang = draw_rate(r, 40);
+        ret->op_slow = draw_rate(r, 150);
+        ret->inventory_unknown = draw_rate(r, 150);
+        ret->crash_tail = sim_rng_below(r, 1001);
+    }
+    if (which & SIM_FAULT_DEVICES) {
+        ret->fence_fail = draw_rate(r, 300);
+        ret->fence_late = draw_rate(r, 200);
+        ret->fence_hang = draw_rate(r, 200);
+        ret->fence_lost = draw_rate(r, 200);
+    }
+    if (which & SIM_FAULT_NET) {
+        ret->verdict_late = draw_rate(r, 200);
+        ret->merge_stepwise = draw_rate(r, 800);
+    }
+}
+
+/* Guests that an operator started by hand before the cluster was founded. */
+static void draw_by_hand(struct sim_rng *r, struct sim_run *run)
+{
+    for (unsigned g = 0; g < run->guests; g++) {
+        if (!sim_rng_chance(r, 120))
+            continue;
+        struct sim_op op = {.kind = SIM_OP_HAND_START,
+                            .at = sim_rng_range(r, 2600, 3500),
+                            .host = (uint8_t)sim_rng_below(r, run->hosts),
+                            .peer = SIM_NO_HOST,
+                            .guest = (int)g};
+        sim_plan_add(&run->plan, &op);
+    }
+}
+
+static void draw_shape(struct sim_rng *r, const struct sim_options *o, struct sim_shape *ret)
+{
+    static const char *const levels[] = {"ds", "ds", "d", "dd", "dds", "s"};
+    struct sim_shape s = {0};
+    s.hosts = o->hosts_lo + sim_rng_below(r, o->hosts_hi - o->hosts_lo + 1);
+    s.guests = o->guests ? o->guests : 1 + sim_rng_below(r, 7);
+    s.fence_only = s.hosts == 2;
+    const char *all = levels[sim_rng_below(r, 6)];
+    for (unsigned i = 0; i < s.hosts; i++) {
+        s.levels[i] = sim_rng_chance(r, 800) ? all : levels[sim_rng_below(r, 6)];
+        if (s.fence_only)
+            s.levels[i] = sim_rng_chance(r, 500) ? "d" : "ds";
+        s.delay_ms[i] = sim_rng_chance(r, 200) ? sim_rng_range(r, 0, 3000) : 0;
+    }
+    if (s.fence_only) /* unequal delays, well apart */
+        s.delay_ms[sim_rng_below(r, 2)] += 14000;
+    unsigned least = (s.guests + s.hosts - 1) / s.hosts;
+    s.fit = least + sim_rng_below(r, s.guests + 1);
+    s.disabled = sim_rng_chance(r, 200) ? (uint32_t)sim_rng_next(r) & 0x5 : 0;
+    *ret = s;
+}
+
+/* ----------------------------------------------------------------------------------- the whole */
+
+static bool make_directed(const struct sim_directed *d, struct sim_run *run)
+{
+    struct sim_shape shape = {
+        .hosts = d->hosts, .guests = d->guests, .fence_only = d->fence_only, .fit = 8};
+    for (unsigned i = 0; i < d->hosts; i++)
+        shape.levels[i] = d->levels;
+    if (d->fence_only)
+        shape.delay_ms[1] = 14000;
+    run->hosts = d->hosts;
+    run->guests = d->guests;
+    run->setup.config = sim_config_new(&shape, 1000, 1200);
+    run->setup.token_ms = 1000;
+    run->setup.consensus_ms = 1200;
+    run->setup.calm = d->calm;
+    run->setup.host_memory_kib = (uint64_t)shape.fit * GUEST_KIB;
+    run->setup.boot_ms = 8000;
+    run->setup.faults_ms = 60000;
+    run->setup.settle_ms = 240000;
+    char error[300];
+    if (sim_script_parse(d->script, run->setup.config, &run->plan, &run->setup.faults_ms, error,
+                         sizeof(error)) < 0) {
+        fprintf(stderr, "%s: %s\n", d->name, error);
+        abort();
+    }
+    return true;
+}
+
+static void make_random(uint64_t seed, const struct sim_options *o, struct sim_run *run)
+{
+    struct sim_rng r = sim_rng_seed(seed, 77);
+    struct sim_shape shape;
+    draw_shape(&r, o, &shape);
+    run->hosts = shape.hosts;
+    run->guests = shape.guests;
+    struct sim_setup *s = &run->setup;
+    s->token_ms = (ha_ms[]){1000, 1000, 1000, 3000}[sim_rng_below(&r, 4)];
+    s->consensus_ms = s->token_ms * 12 / 10;
+    s->config = sim_config_new(&shape, s->token_ms, s->consensus_ms);
+    s->host_memory_kib = (uint64_t)shape.fit * GUEST_KIB;
+    s->boot_ms = sim_rng_range(&r, 3000, 15000);
+    s->faults_ms = o->secs ? o->secs : sim_rng_range(&r, 20000, 120000);
+    s->settle_ms = 300000;
+    s->lies = o->lies;
+    if (!o->faults.none) {
+        draw_rates(&r, o->faults.rates, &s->rates);
+        if (sim_rng_chance(&r, 100) && !shape.fence_only)
+            s->no_watchdog = 1u << sim_rng_below(&r, shape.hosts);
+    }
+    if (shape.fence_only)
+        s->rates.fence_late = s->rates.fence_lost = 0;
+    draw_by_hand(&r, run);
+    draw_plan(&r, o, run);
+}
+
+bool sim_run_make(uint64_t seed, const struct sim_options *o, struct sim_run *ret_run)
+{
+    struct sim_run run = {.setup = {.seed = seed}};
+    const struct sim_directed *d = NULL;
+    if (o->bias && strcmp(o->bias, "*") != 0) {
+        d = sim_directed_find(o->bias);
+        if (!d)
+            return false;
+    } else if (o->bias && sim_ndirected && seed % 8 == 0) {
+        d = &sim_directed[seed / 8 % sim_ndirected];
+    }
+    if (d)
+        make_directed(d, &run);
+    else
+        make_random(seed, o, &run);
+    *ret_run = run;
+    return true;
+}

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Reads a scenario's cluster.yaml: how many hosts and guests, how they are fenced, the timers. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <yaml.h>
+
+#include "runner.h"
+#include "tests/sim/script.h"
+
+enum { GUEST_KIB = 1 << 20 };
+
+struct reader {
+    yaml_document_t doc;
+    const char *dir;
+    bool bad;
+};
+
+static const char *text_of(struct reader *r, int node)
+{
+    yaml_node_t *n = yaml_document_get_node(&r->doc, node);
+    return n && n->type == YAML_SCALAR_NODE ? (const char *)n->data.scalar.value : "";
+}
+
+static void complain(struct reader *r, const yaml_node_t *n, const char *what)
+{
+    fprintf(stderr, "%s/cluster.yaml:%zu:%zu: %s\n", r->dir, n->start_mark.line + 1,
+            n->start_mark.column + 1, what);
+    r->bad = true;
+}
+
+/* The value of a key in a mapping; NULL if it is not there. */
+static yaml_node_t *value(struct reader *r, yaml_node_t *map, const char *key)
+{
+    if (!map || map->type != YAML_MAPPING_NODE)
+        return NULL;
+    for (yaml_node_pair_t *p = map->data.mapping.pairs.start; p < map->data.mapping.pairs.top; p++)
+        if (strcmp(text_of(r, p->key), key) == 0)
+            return yaml_document_get_node(&r->doc, p->value);
+    return NULL;
+}
+
+static const char *scalar(struct reader *r, yaml_node_t *map, const char *key,
+                          const char *otherwise)
+{
+    yaml_node_t *n = value(r, map, key);
+    if (!n || n->type != YAML_SCALAR_NODE)
+        return otherwise;
+    return (const char *)n->data.scalar.value;
+}
+
+static long number(struct reader *r, yaml_node_t *map, const char *key, long otherwise)
+{
+    const char *text = scalar(r, map, key, NULL);
+    return text ? strtol(text, NULL, 10) : otherwise;
+}
+
+static ha_ms duration(struct reader *r, yaml_node_t *map, const char *key, ha_ms otherwise)
+{
+    const char *text = scalar(r, map, key, NULL);
+    ha_ms ms = text ? sim_script_time(text) : otherwise;
+    if (ms < 0) {
+        complain(r, value(r, map, key), "expected a time like 1500ms or 2s");
+        return otherwise;
+    }
+    return ms;
+}
+
+static bool yes(struct reader *r, yaml_node_t *map, const char *key, bool otherwise)
+{
+    const char *text = scalar(r, map, key, NULL);
+    return text ? strcmp(text, "yes") == 0 || strcmp(text, "true") == 0 : otherwise;
+}
+
+/* [device, device, self] as the letters that sim_shape has. */
+static const char *levels(struct reader *r, yaml_node_t *list, char *ret, size_t size)
+{
+    size_t n = 0;
+    if (!list || list->type != YAML_SEQUENCE_NODE)
+        return NULL;
+    for (yaml_node_item_t *i = list->data.sequence.items.start;
+         i < list->data.sequence.items.top && n + 1 < size; i++)
+        ret[n++] = text_of(r, *i)[0];
+    ret[n] = '\0';
+    return ret;
+}
+
+static void read_timers(struct reader *r, yaml_node_t *map, struct ha_timers *t)
+{
+    const struct {
+        const char *key;
+        ha_ms *at;
+    } all[] = {
+        {"beat", &t->beat},
+        {"pet", &t->pet},
+        {"exchange", &t->exchange},
+        {"chair", &t->chair},
+        {"settle", &t->settle},
+        {"startup-grace", &t->startup_grace},
+        {"lease", &t->lease},
+        {"watchdog", &t->watchdog},
+        {"margin", &t->margin},
+        {"daemon", &t->daemon},
+        {"fence-retry", &t->fence_retry},
+    };
+    for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
+        *all[i].at = duration(r, map, all[i].key, *all[i].at);
+}
+
+static void read_guest(struct reader *r, yaml_node_t *map, const struct ha_config *c,
+                       struct ha_guest_config *g)
+{
+    snprintf(g->name, sizeof(g->name), "%s", scalar(r, map, "name", g->name));
+    g->priority = (int)number(r, map, "priority", g->priority);
+    g->memory_kib = (uint64_t)number(r, map, "memory", 1) * GUEST_KIB;
+    g->enabled = yes(r, map, "enabled", true);
+    g->restart_limit = (unsigned)number(r, map, "restart-limit", (long)g->restart_limit);
+    g->restart_delay_ms = duration(r, map, "restart-delay", g->restart_delay_ms);
+    yaml_node_t *allowed = value(r, map, "allowed");
+    if (!allowed || allowed->type != YAML_SEQUENCE_NODE)
+        return;
+    for (yaml_node_item_t *i = allowed->data.sequence.items.start;
+         i < allowed->data.sequence.items.top; i++)
+        for (size_t h = 0; h < c->nhosts; h++)
+            if (strcmp(c->hosts[h].name, text_of(r, *i)) == 0)
+                g->allowed[g->nallowed++] = c->hosts[h].node;
+}
+
+static unsigned count_guests(const yaml_node_t *guests)
+{
+    if (guests && guests->type == YAML_SEQUENCE_NODE)
+        return (unsigned)(guests->data.sequence.items.top - guests->data.sequence.items.start);
+    if (guests && guests->type == YAML_SCALAR_NODE)
+        return (unsigned)strtoul((const char *)guests->data.scalar.value, NULL, 10);
+    return 1;
+}
+
+static uint32_t host_mask(struct reader *r, yaml_node_t *list, unsigned hosts)
+{
+    uint32_t mask = 0;
+    if (!list || list->type != YAML_SEQUENCE_NODE)
+        return 0;
+    for (yaml_node_item_t *i = list->data.sequence.items.start; i < list->data.sequence.items.top;
+         i++)
+        for (unsigned h = 0; h < hosts; h++) {
+            char name[16];
+            snprintf(name, sizeof(name), "host%u", h + 1);
+            if (strcmp(name, text_of(r, *i)) == 0)
+                mask |= 1u << h;
+        }
+    return mask;
+}
+
+static void build(struct reader *r, yaml_node_t *root, struct scenario *s)
+{
+    static const char *const known[] = {
+        "hosts", "guests", "mode", "fence", "fence-hosts", "delay",       "timers",
+        "token", "room",   "boot", "lies",  "liveness",    "no-watchdog", "suspendable"};
+    for (yaml_node_pair_t *p = root->data.mapping.pairs.start; p < root->data.mapping.pairs.top;
+         p++) {
+        bool found = false;
+        for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
+            found |= strcmp(known[i], text_of(r, p->key)) == 0;
+        if (!found)
+            complain(r, yaml_document_get_node(&r->doc, p->key), "unknown key");
+    }
+    char letters[SIM_HOSTS_MAX + 1][8];
+    struct sim_shape shape = {.hosts = (unsigned)number(r, root, "hosts", 3)};
+    yaml_node_t *guests = value(r, root, "guests"), *per_host = value(r, root, "fence-hosts");
+    shape.guests = count_guests(guests);
+    shape.fence_only = strcmp(scalar(r, root, "mode", "majority"), "majority") != 0;
+    if (shape.hosts < 2 || shape.hosts > SIM_HOSTS_MAX || shape.guests > SIM_GUESTS_MAX) {
+        complain(r, root, "too many hosts or guests");
+        return;
+    }
+    const char *all = levels(r, value(r, root, "fence"), letters[SIM_HOSTS_MAX], 8);
+    for (unsigned i = 0; i < shape.hosts; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "host%u", i + 1);
+        const char *own = levels(r, value(r, per_host, name), letters[i], 8);
+        shape.levels[i] = own ? own : all;
+        shape.delay_ms[i] = duration(r, value(r, root, "delay"), name, 0);
+    }
+    struct sim_setup *set = &s->run.setup;
+    set->token_ms = duration(r, root, "token", 1000);
+    set->consensus_ms = set->token_ms * 12 / 10;
+    set->config = sim_config_new(&shape, set->token_ms, set->consensus_ms);
+    read_timers(r, value(r, root, "timers"), &set->config->timers);
+    if (guests && guests->type == YAML_SEQUENCE_NODE)
+        for (unsigned i = 0; i < shape.guests; i++)
+            read_guest(r, yaml_document_get_node(&r->doc, guests->data.sequence.items.start[i]),
+                       set->config, &set->config->guests[i]);
+    set->config->suspendable_hosts = yes(r, root, "suspendable", false);
+    set->host_memory_kib = (uint64_t)number(r, root, "room", 16) * GUEST_KIB;
+    set->boot_ms = duration(r, root, "boot", 10000);
+    set->lies = yes(r, root, "lies", false);
+    set->no_watchdog = host_mask(r, value(r, root, "no-watchdog"), shape.hosts);
+    s->liveness = yes(r, root, "liveness", true);
+    s->run.hosts = shape.hosts;
+    s->run.guests = shape.guests;
+}
+
+int scenario_load_cluster(struct scenario *s, const char *text)
+{
+    yaml_parser_t parser;
+    struct reader r = {.dir = s->dir};
+    yaml_parser_initialize(&parser);
+    yaml_parser_set_input_string(&parser, (const unsigned char *)text, strlen(text));
+    if (!yaml_parser_load(&parser, &r.doc)) {
+        fprintf(stderr, "%s/cluster.yaml:%zu: %s\n", s->dir, parser.problem_mark.line + 1,
+                parser.problem ? parser.problem : "not YAML");
+        yaml_parser_delete(&parser);
+        return -1;
+    }
+    yaml_node_t *root = yaml_document_get_root_node(&r.doc);
+    if (root && root->type == YAML_MAPPING_NODE) {
+        build(&r, root, s);
+    } else {
+        fprintf(stderr, "%s/cluster.yaml: expected a mapping\n", s->dir);
+        r.bad = true;
+    }
+    yaml_document_delete(&r.doc);
+    yaml_parser_delete(&parser);
+    return r.bad ? -1 : 0;
+}

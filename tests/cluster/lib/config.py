@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Writes xvm-ha.yaml for a test cluster."""
+
+
+def flow(value):
+    """A Python value as YAML flow style (JSON is YAML, but plain words read better)."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{k}: {flow(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(flow(v) for v in value) + "]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+def text(room, hosts, guests, *, watchdogs=None, levels=("power",), timers=None, memory="4G",
+         device=None, defaults=None, watchdog_timeout="5s", name="xvm-ha-test"):
+    """hosts: names, ids follow their order. guests: {name: {key: value}}.
+
+    levels: fence levels of each host; "power" is the test's power switch.
+    device: further keys of the power switch's fence device.
+    """
+    d = {"agent": "fence_xvm_node", "options": {"nodes_dir": room.nodes_dir}, "timeout": "10s",
+         "verify": True}
+    d.update(device or {})
+    out = ["# Written by the cluster tests.",
+           f"cluster: {flow({'name': name})}",
+           "driver: process",
+           f"process: {flow({'shared_dir': room.shared_dir, 'memory': memory})}"]
+    if watchdogs:
+        out.append(f"watchdog: {flow({'device': watchdogs, 'timeout': watchdog_timeout})}")
+    else:
+        out.append("watchdog: {device: none}")
+    out.append(f"timers: {flow(timers)}" if timers else "")
+    out.append(f"fence_devices:\n  power: {flow(d)}")
+    for other in ("broken", "liar"):
+        if other in levels:
+            out.append(f"  {other}: {{agent: fence_{other}, timeout: 5s, verify: true}}")
+    out.append("hosts:")
+    for i, host in enumerate(hosts, 1):
+        out.append(f"  {host}: {flow({'id': i, 'fence': list(levels), 'options': {'plug': host}})}")
+    if defaults:
+        out.append(f"guest_defaults: {flow(defaults)}")
+    out.append("guests:" if guests else "guests: {}")
+    for guest, keys in guests.items():
+        out.append(f"  {guest}: {flow(keys)}")
+    return "\n".join(line for line in out if line) + "\n"

@@ -1,0 +1,115 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+# What an operator types and sees: exit codes and output of xvmhactl against a fake daemon.
+# shellcheck disable=SC2016 # the backquotes are what is printed
+# Usage: test_ctl.sh XVMHACTL CTL_SERVER SOURCE_DIR
+set -u
+ctl=$1
+server=$2
+source_dir=$3
+dir=$(mktemp -d)
+pid=
+failed=0
+trap '[ -n "$pid" ] && kill "$pid"; rm -rf "$dir"' EXIT
+
+serve() {
+    [ -n "$pid" ] && kill "$pid" && wait "$pid" 2>/dev/null
+    # Emptied here: the background shell may do so only after the first look for "ready".
+    : >"$dir/server"
+    "$server" "$dir/sock" "$1" >>"$dir/server" &
+    pid=$!
+    for _ in $(seq 100); do
+        grep -q ready "$dir/server" 2>/dev/null && return
+        sleep 0.05
+    done
+    echo "the fake daemon does not start"
+    exit 1
+}
+
+# expect CODE PATTERN ARGUMENT...: the exit code, and a line of output that matches
+expect() {
+    code=$1
+    pattern=$2
+    shift 2
+    "$ctl" --socket "$dir/sock" "$@" >"$dir/out" 2>&1 </dev/null
+    r=$?
+    if [ $r -ne "$code" ] || ! grep -q -e "$pattern" "$dir/out"; then
+        echo "FAILED: xvmhactl $*: exit $r (expected $code), output without \`$pattern\`:"
+        cat "$dir/out"
+        failed=1
+    fi
+}
+
+# Nobody there.
+expect 3 'xvm-had is not running here (no .*/sock): systemctl start xvm-had' status
+expect 3 'not running here' --json start web1
+expect 2 'no command `stauts`' stauts
+expect 2 'wants a second word: fence confirm HOST' fence host1
+expect 2 'usage: xvmhactl start GUEST' start
+expect 2 'usage: xvmhactl status' status web1
+expect 2 '`status` has no option --yes' status --yes
+expect 2 'expected live, migrate or normal' move web1 --type warp
+expect 2 'move --cancel takes only' move web1 host1 --cancel
+expect 2 '\-n 0, expected 1 to 1000' events -n 0
+expect 2 'timeout 5x, expected a time' start web1 --timeout 5x
+expect 2 "wants a person's word" fence confirm host1
+expect 2 "unrecognized option '--bogus'" status --bogus
+expect 0 'Usage: xvmhactl' help
+expect 0 'Usage: xvmhactl move GUEST \[HOST\]' help move
+expect 0 'xvmhactl [0-9]' version
+expect 0 '"version"' version --json
+
+# A file, with and without mistakes.
+expect 0 '^good: .*3 hosts, 3 guests, 5 fence devices' config check "$source_dir/conf/xvm-ha.yaml"
+expect 1 'values.yaml:15:9: `driver` is `kvm`' config check \
+    "$source_dir/tests/unit/config-bad/values.yaml"
+expect 1 '"severity": "error"' --json config check "$source_dir/tests/unit/config-bad/values.yaml"
+expect 1 'cannot read it: No such file' config check /nonexistent
+
+# A good day.
+serve good
+expect 0 '^Cluster demo: quorate, 3 of 3 hosts online, coordinator host1$' status
+expect 0 '^  host2  online       1  2.0 / 16.0 GiB  this host$' status
+expect 0 '^  build  disabled  -            50$' status
+expect 0 '"condition": "running"' status --json
+expect 0 'guest-failed host host2: three restarts' events
+expect 0 '"severity": "alert"' events -n 1 --json
+expect 0 '^web1 moves to host3 (normal)$' move web1 --type normal
+expect 6 'no guest named wbe1: did you mean web1?' start wbe1
+expect 6 '"nearest": "web1"' start wbe1 --json
+expect 6 'no host named hots1: did you mean host1?' fence confirm hots1 --yes
+expect 1 'new-one is already moving' start new-one
+expect 0 'noted' fence confirm host1 --yes
+expect 0 'noted' move --cancel db1
+expect 0 'noted' init
+expect 0 'configuration reloaded: 3 hosts' reload
+expect 0 'build: starting on host2' start build --wait
+expect 0 'build: running on host2' start build --wait
+expect 0 'build: stopped' stop build --wait
+expect 0 'db1: migrating on host1 to host3' move db1 --wait
+expect 7 'web2 is still stopping on host2 after 0 s' stop web2 --timeout 0
+expect 0 '^mail$' names guests
+expect 0 '^host3$' names hosts
+if "$ctl" --socket "$dir/sock" status | grep -q "$(printf '\033')"; then
+    echo "FAILED: colours in a pipe"
+    failed=1
+fi
+"$ctl" --socket "$dir/sock" status >/dev/full 2>/dev/null
+[ $? -eq 1 ] || { echo "FAILED: a full disk goes unnoticed"; failed=1; }
+
+# A bad day.
+serve bad
+expect 0 'host host1, config drift: ' status
+expect 0 'guest web1, migrating' status
+expect 0 'guest web2, failed: `xvmhactl clear web2` lets it try again' status
+
+# No quorum; a daemon that is not ready.
+serve alone
+expect 0 'What follows is what was last agreed' status
+expect 0 'mail   host missing  host3' status
+expect 0 'no quorum, 0 of 3 hosts online, coordinator none' status
+expect 5 'This host has no quorum; ' start web1
+expect 1 'xvm-ha.yaml:9:4: `id` is `x`' reload
+serve new
+expect 3 'not ready yet: it starts, or waits for corosync' status
+exit $failed

@@ -183,7 +183,7 @@ static void read_driver(struct xvm_loader *l, const struct xvm_node *node,
         xvm_config_fail_node(l, process,
                              "`process` with the driver libxl, expected it only with "
                              "`driver: process`");
-    if (process == NULL && strcmp(c->driver, "process") == 0)
+    if (process == NULL && c->driver != NULL && strcmp(c->driver, "process") == 0)
         xvm_config_fail_node(l, node,
                              "`driver: process` without `process`, expected `process: "
                              "{shared_dir: /a/folder, memory: 4G}`");

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* How xvmhactl writes: colours only where they are wanted, tables, wrapped text, JSON. */
+#include <assert.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -209,9 +210,10 @@ static void measure(const struct ctl *ctl, const struct ctl_table *table,
 
 void ctl_table_print(const struct ctl *ctl, const struct ctl_table *table)
 {
-    int widths[CTL_COLUMNS_MAX];
+    int widths[CTL_COLUMNS_MAX] = {0};
     size_t last = table->ncolumns - 1;
 
+    assert(table->ncolumns > 0 && table->ncolumns <= CTL_COLUMNS_MAX);
     measure(ctl, table, widths);
     printf("%*s", INDENT, "");
     for (size_t c = 0; c <= last; c++) {

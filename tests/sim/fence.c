@@ -80,7 +80,8 @@ static enum sim_device_mode roll(struct sim_world *w, const struct sim_fence *f)
         return SIM_DEV_LATE;
     if ((x -= r->fence_late) < r->fence_hang)
         return SIM_DEV_HANG;
-    return (x -= r->fence_hang) < r->fence_lost ? SIM_DEV_LOST : SIM_DEV_OK;
+    x -= r->fence_hang;
+    return x < r->fence_lost ? SIM_DEV_LOST : SIM_DEV_OK;
 }
 
 static void launch(struct sim_world *w, struct sim_fence *f)

@@ -46,7 +46,7 @@ static void make_guest(struct ha_guest_config *g, unsigned i, const struct sim_s
 struct ha_config *sim_config_new(const struct sim_shape *shape, ha_ms token_ms, ha_ms consensus_ms)
 {
     struct ha_config *c = calloc(1, sizeof(*c));
-    assert(c);
+    assert(c && shape->hosts > 0);
     strcpy(c->cluster_name, "sim");
     c->mode = shape->fence_only ? HA_MODE_FENCE_ONLY : HA_MODE_MAJORITY;
     ha_timers_default(shape->hosts, token_ms, consensus_ms, &c->timers);
@@ -320,6 +320,7 @@ static void draw_shape(struct sim_rng *r, const struct sim_options *o, struct si
     struct sim_shape s = {0};
     s.hosts = o->hosts_lo + sim_rng_below(r, o->hosts_hi - o->hosts_lo + 1);
     s.guests = o->guests ? o->guests : 1 + sim_rng_below(r, 7);
+    assert(s.hosts > 0);
     s.fence_only = s.hosts == 2;
     const char *all = levels[sim_rng_below(r, 6)];
     for (unsigned i = 0; i < s.hosts; i++) {

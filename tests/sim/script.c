@@ -395,9 +395,9 @@ static void write_host(FILE *f, const struct ha_config *config, uint8_t h)
 static void write_sides(FILE *f, const struct sim_op *op, const struct ha_config *config)
 {
     bool any = false;
-    for (uint8_t side = 0; side < SIM_HOSTS_MAX; side++) {
+    for (int side = 0; side < SIM_HOSTS_MAX; side++) {
         bool first = true;
-        for (uint8_t i = 0; i < config->nhosts; i++) {
+        for (size_t i = 0; i < config->nhosts; i++) {
             if (op->comp[i] != side)
                 continue;
             fprintf(f, "%s %s", first && any ? " |" : "", config->hosts[i].name);

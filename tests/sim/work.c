@@ -358,7 +358,8 @@ static enum sim_outcome roll(struct sim_world *w, struct sim_host *h, const stru
         return sim_rng_chance(&w->op_rng, 600) ? SIM_OUT_LOST : SIM_OUT_NOTHING;
     if ((x -= r->op_lost) < r->op_hang)
         return SIM_OUT_HANG;
-    return (x -= r->op_hang) < r->op_slow ? SIM_OUT_SLOW : SIM_OUT_OK;
+    x -= r->op_hang;
+    return x < r->op_slow ? SIM_OUT_SLOW : SIM_OUT_OK;
 }
 
 static sim_us duration(struct sim_world *w, const struct sim_work *work)

@@ -32,9 +32,10 @@ struct xvm_journal {
     pthread_cond_t wake;
     struct entry *first, **last;
     uint64_t durable;
-    int error;
-    uint64_t told; /* the loop's: the last seq the sink heard of */
-    bool told_error;
+    int error;               /* of the latest write that failed; 0: none since the last heal */
+    unsigned failures;       /* writes that failed, ever */
+    uint64_t told;           /* the loop's: the last seq the sink heard of */
+    unsigned told_failures;  /* the loop's: how many the sink heard of */
 };
 
 /* -------------------------------------------------------------------------------- writer thread */
@@ -85,8 +86,9 @@ static void tell(struct xvm_journal *j, uint64_t seq, int error)
     const uint64_t one = 1;
 
     pthread_mutex_lock(&j->mutex);
+    j->error = error;
     if (error < 0)
-        j->error = error;
+        j->failures++;
     else
         j->durable = seq;
     pthread_mutex_unlock(&j->mutex);
@@ -114,13 +116,17 @@ static void *writer(void *data)
     struct xvm_journal *j = data;
     int error = 0;
 
-    /* After a failed write nobody knows what is on the disk: never write again, never acknowledge.
-     */
+    /* After a failed write nobody knows what is on the disk: nothing is appended or acknowledged any
+     * more until a whole journal, in a file of its own, has taken its place. */
     for (;;) {
         struct entry *batch = take_queue(j), *next = batch;
         uint64_t seq = 0;
 
-        while (next && error == 0) {
+        while (next) {
+            if (error < 0 && !next->rewrite) {
+                next = next->next;
+                continue;
+            }
             next = write_some(j, next, &seq, &error);
             tell(j, seq, error);
         }
@@ -135,7 +141,7 @@ static int on_event(sd_event_source *source, int fd, uint32_t revents, void *use
 {
     struct xvm_journal *j = user;
     uint64_t count, durable;
-    char text[HA_TEXT_MAX];
+    unsigned failures;
     int error;
 
     (void)source;
@@ -145,28 +151,21 @@ static int on_event(sd_event_source *source, int fd, uint32_t revents, void *use
     pthread_mutex_lock(&j->mutex);
     durable = j->durable;
     error = j->error;
+    failures = j->failures;
     pthread_mutex_unlock(&j->mutex);
     if (durable != j->told) {
         j->told = durable;
         j->sink->durable(j->user, durable);
     }
-    if (error < 0 && !j->told_error) {
-        j->told_error = true;
-        snprintf(text, sizeof(text), "cannot write the journal: %s; mend that and restart xvm-had",
-                 strerror(-error));
-        j->sink->failed(j->user, text);
-    }
+    if (error < 0 && failures != j->told_failures)
+        j->sink->failed(j->user, strerror(-error));
+    j->told_failures = failures;
     return 0;
 }
 
 static int queue(struct xvm_journal *j, struct entry *entry)
 {
     pthread_mutex_lock(&j->mutex);
-    if (j->error < 0) { /* said once; nothing is acknowledged any more */
-        pthread_mutex_unlock(&j->mutex);
-        free(entry);
-        return 0;
-    }
     entry->next = NULL;
     *j->last = entry;
     j->last = &entry->next;

@@ -17,7 +17,8 @@ struct xvm_journal;
 struct xvm_journal_sink {
     /* Everything up to seq is durable. */
     void (*durable)(void *user, uint64_t seq);
-    /* It cannot be written any more, until the program is started again. Said once. */
+    /* A write failed: from its record on nothing is durable until a rewrite succeeds. `text` is why.
+     * Said for each write that fails. */
     void (*failed)(void *user, const char *text);
 };
 
@@ -33,7 +34,8 @@ int xvm_journal_start(struct xvm_journal *journal, sd_event *loop,
                       const struct xvm_journal_sink *sink, void *user);
 /* Queues a record (copied). 0 or -ENOMEM. */
 int xvm_journal_append(struct xvm_journal *journal, uint64_t seq, const void *data, size_t len);
-/* Queues the replacement of all records by those in data (each: u32 length LE, bytes). */
+/* Queues the replacement of all records by those in data (each: u32 length LE, bytes). It goes to a
+ * file of its own that then takes the journal's place, so it also mends one that failed. */
 int xvm_journal_rewrite(struct xvm_journal *journal, uint64_t seq, const void *data, size_t len);
 
 #endif

@@ -459,19 +459,6 @@ static void act_guest(struct ha *ha, uint32_t i)
 
 /* -------------------------------------------------------------------------------- what is told */
 
-/* how: ha_result; 0: under way */
-static void tell_fence(struct ha *ha, ha_node node, const struct ha_uuid *boot, uint32_t loss,
-                       uint32_t level, uint8_t how)
-{
-    struct ha_tell t = {.kind = HA_TELL_FENCE,
-                        .host = node,
-                        .boot = *boot,
-                        .loss = loss,
-                        .level = level,
-                        .how = how};
-    ha_tell_send(ha, &t);
-}
-
 static void tell_fences(struct ha *ha)
 {
     bool mute = !may_tell(ha);
@@ -488,8 +475,8 @@ static void tell_fences(struct ha *ha)
             continue;
         if (desk->fence_id && !desk->under_way_told) {
             desk->under_way_told = true;
-            tell_fence(ha, h->node, &desk->launched_boot, desk->launched_loss,
-                       desk->launched_level, 0);
+            ha_tell_fence(ha, h->node, &desk->launched_boot, desk->launched_loss,
+                          desk->launched_level, 0);
         }
         if (!desk->have_result)
             continue;
@@ -505,8 +492,8 @@ static void tell_fences(struct ha *ha)
         if (desk->result_told)
             continue;
         desk->result_told = true;
-        tell_fence(ha, h->node, &desk->result_boot, desk->result_loss, desk->result_level,
-                   (uint8_t)desk->result);
+        ha_tell_fence(ha, h->node, &desk->result_boot, desk->result_loss, desk->result_level,
+                      (uint8_t)desk->result);
     }
 }
 
@@ -545,7 +532,7 @@ void ha_acts(struct ha *ha)
     if (!ha->acts_due || ha->halted)
         return;
     ha->acts_due = false;
-    if (ha_local_room(ha) < 0) {
+    if (ha_local_room(ha) < 0 || ha_desk_room(ha) < 0) {
         ha->nomem = true;
         return;
     }

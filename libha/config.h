@@ -92,6 +92,7 @@ struct ha_config {
     size_t ndevices;
     struct ha_guest_config *guests;
     size_t nguests;
+    unsigned journal_keep; /* stable facts kept one by one, for members that fetch; 0: the default */
     bool suspendable_hosts; /* hosts are virtual machines that can be suspended: no bound */
     /* For the shell; the core does not read them. */
     char *driver;          /* "libxl" or "process" */

@@ -173,8 +173,9 @@ static void journal_failed(struct ha *ha, const char *text)
     if (ha_is_coordinator(ha))
         ha_again(ha, "the coordinator cannot write its journal");
     ha_report(ha, HA_REPORT_JOURNAL, HA_SEV_ALERT, ha->self, NULL,
-              "the journal cannot be written (%s): this host is not synced and acknowledges nothing",
-              text ? text : "no reason given");
+              "the journal cannot be written (%s): this host is not synced and acknowledges nothing; "
+              "it tries again every %d s",
+              text ? text : "no reason given", JOURNAL_RETRY / 1000);
 }
 
 /* A whole journal, written anew, heals one that could not be written. */

@@ -92,6 +92,8 @@ struct ha_host_desk {
     uint32_t result_loss, result_level;
     bool result_told;
     bool under_way_told;
+    bool announced; /* in this epoch, at announced_at: a fence that is about to be launched */
+    ha_ms announced_at;
     bool tell_valid; /* a result (or how 0: under way) told in this epoch */
     struct ha_tell tell;
     ha_node tell_from;
@@ -166,6 +168,7 @@ struct ha {
     bool unreadable; /* a fact of a newer version: out of step in this epoch */
     struct ha_key base;
     uint64_t base_hash;
+    size_t base_voters; /* of the facts at base */
     struct ha_put fetched;
     uint32_t fetch_total;
     uint64_t fetch_from;
@@ -340,6 +343,9 @@ uint8_t ha_host_flags(const struct ha *ha);
 void ha_ask_inventory(struct ha *ha);
 bool ha_copy_at(struct ha *ha, size_t i, struct ha_copy *ret_copy);
 void ha_tell_send(struct ha *ha, const struct ha_tell *tell);
+/* How the fence of that life goes; how: ha_result, or 0: about to be launched, or under way. */
+void ha_tell_fence(struct ha *ha, ha_node node, const struct ha_uuid *boot, uint32_t loss,
+                   uint32_t level, uint8_t how);
 /* local.c: copies, keeper orders */
 void ha_keeper_event(struct ha *ha, const struct ha_event *event);
 void ha_keeper_orders(struct ha *ha);

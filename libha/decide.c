@@ -128,7 +128,7 @@ void ha_desk_reset(struct ha *ha)
     for (size_t i = 0; i < HA_HOSTS_MAX; i++) {
         ha->host_desks[i].tell_valid = false;
         ha->host_desks[i].result_told = false;
-        ha->host_desks[i].under_way_told = false;
+        ha->host_desks[i].under_way_told = ha->host_desks[i].announced = false;
         ha->host_desks[i].confirm = ha->host_desks[i].replace = false;
     }
     ha->nasks = 0;
@@ -308,4 +308,16 @@ void ha_tell_send(struct ha *ha, const struct ha_tell *tell)
     ha_put_epoch(&put, ha->e);
     ha_msg_put_tell(&put, tell);
     ha_send(ha, &put);
+}
+
+void ha_tell_fence(struct ha *ha, ha_node node, const struct ha_uuid *boot, uint32_t loss,
+                   uint32_t level, uint8_t how)
+{
+    struct ha_tell t = {.kind = HA_TELL_FENCE,
+                        .host = node,
+                        .boot = *boot,
+                        .loss = loss,
+                        .level = level,
+                        .how = how};
+    ha_tell_send(ha, &t);
 }

@@ -45,6 +45,7 @@
     X(PROMISE,          "an open below the promise is accepted")                                   \
     X(FSYNC_ACK,        "acks are sent before the journal is durable")                             \
     X(FENCE_FIRST,      "commit while the source is lost but not confirmed")                       \
+    X(FENCE_ANNOUNCED,  "a fence is launched on facts that may be old")                            \
     X(QUORUM,           "facts change without quorum")
 /* clang-format on */
 

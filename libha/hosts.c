@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-enum { FENCE_ROUNDS_MOST = 4 };
+enum { FENCE_ROUNDS_MOST = 4, ANNOUNCED_FRESH = 2000 };
 
 /* ----------------------------------------------------------------------------------- admitted */
 
@@ -417,6 +417,29 @@ void ha_decide_hosts(struct ha *ha)
 
 /* ------------------------------------------------------------------------------------- launch */
 
+/* A fence is announced to the group, and launched when the announcement comes back: by then all that
+ * was agreed before has been seen here. A daemon that was stopped for a while wakes with old facts, and
+ * would fence a host that others have dealt with. True: launch now. */
+static bool announced(struct ha *ha, struct ha_host_desk *desk, const struct ha_host_fact *h)
+{
+    const struct ha_tell *t = &desk->tell;
+    bool back = desk->tell_valid && desk->tell_from == ha->self && t->how == 0 &&
+                ha_uuid_eq(&t->boot, &h->boot) && t->loss == h->loss && t->level == h->level;
+    if (!HA_GUARD(ha, FENCE_ANNOUNCED))
+        return true;
+    if (back && desk->announced && ha->now < desk->announced_at + ANNOUNCED_FRESH)
+        return true;
+    if (desk->announced && ha->now < desk->announced_at + ANNOUNCED_FRESH) {
+        ha_wake(ha, desk->announced_at + ANNOUNCED_FRESH);
+        return false;
+    }
+    desk->announced = true;
+    desk->announced_at = ha->now;
+    ha_tell_fence(ha, h->node, &h->boot, h->loss, h->level, 0);
+    ha_wake(ha, ha->now + ANNOUNCED_FRESH);
+    return false;
+}
+
 /* Rule 22: the loss and the level are stable, then the fence is launched; rule 26: half of the voters
  * launch on their own fsync. */
 void ha_fence_launch(struct ha *ha)
@@ -440,15 +463,19 @@ void ha_fence_launch(struct ha *ha)
         if (desk->have_result && ha_uuid_eq(&desk->result_boot, &h->boot) &&
             desk->result_loss == h->loss && desk->result_level == h->level)
             continue; /* ran already: its result is on the way */
-        if (desk->tell_valid && desk->tell.how == 0 && ha_uuid_eq(&desk->tell.boot, &h->boot) &&
-            desk->tell.loss == h->loss && desk->tell.level == h->level)
+        if (desk->tell_valid && desk->tell.how == 0 && desk->tell_from != ha->self &&
+            ha_uuid_eq(&desk->tell.boot, &h->boot) && desk->tell.loss == h->loss &&
+            desk->tell.level == h->level)
             continue; /* another host is at it */
+        if (!announced(ha, desk, h))
+            continue;
         struct ha_action *a = ha_act(ha, HA_ACT_FENCE);
         if (!a)
             return;
         desk->have_result = false;
         desk->fence_id = ++ha->next_op;
-        desk->cancelled = desk->under_way_told = false;
+        desk->cancelled = desk->announced = false;
+        desk->under_way_told = HA_GUARD(ha, FENCE_ANNOUNCED);
         ha->acts_due = true;
         desk->launched_boot = h->boot;
         desk->launched_loss = h->loss;

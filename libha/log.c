@@ -17,7 +17,7 @@ enum {
     REC_SNAP = 5,    /* key, hash, facts */
 };
 
-enum { REWRITE_AFTER = 4000, KEEP_ENTRIES = 2000 };
+enum { KEEP_ENTRIES = 2000 };
 
 void ha_log_init(struct ha_log *log, enum ha_mutant mutant)
 {
@@ -262,10 +262,16 @@ static void add_record(struct ha_put *all, struct ha_put *put)
     ha_put_done(put);
 }
 
+static uint64_t keep_entries(const struct ha *ha)
+{
+    return ha->config && ha->config->journal_keep ? ha->config->journal_keep : KEEP_ENTRIES;
+}
+
 static void forget_entries(struct ha *ha)
 {
     struct ha_log *log = &ha->log;
-    uint64_t keep_from = ha->stable_i > KEEP_ENTRIES ? ha->stable_i - KEEP_ENTRIES : 0;
+    uint64_t keep = keep_entries(ha);
+    uint64_t keep_from = ha->stable_i > keep ? ha->stable_i - keep : 0;
     size_t drop = 0;
     while (drop < log->n && log->entries[drop].key.i <= keep_from)
         free(log->entries[drop++].data);
@@ -279,7 +285,7 @@ static void forget_entries(struct ha *ha)
 
 void ha_log_compact(struct ha *ha)
 {
-    if (ha->log.since_rewrite < REWRITE_AFTER || ha->log.failed)
+    if (ha->log.since_rewrite < 2 * keep_entries(ha) || ha->log.failed)
         return;
     ha_log_rewrite(ha);
     forget_entries(ha);

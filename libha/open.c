@@ -222,6 +222,7 @@ static void count_members(struct ha *ha)
         struct ha_member *m = &ha->members[i];
         m->counted = r == 0 && m->reported && !m->left && ha_counts_by(ha, &base, m);
     }
+    ha->base_voters = r == 0 ? ha_facts_voters(&base) : 0;
     ha->nomem |= r == -ENOMEM;
     ha_facts_done(&base);
 }
@@ -344,43 +345,81 @@ static void sort_down(uint64_t *v, size_t n)
         }
 }
 
+/* What is stable here says who the voters are, once it has reached what this epoch was opened on. Before
+ * that it may be from long ago, with voters that have been outvoted since. */
+static bool settled(const struct ha *ha)
+{
+    return ha->stable_i >= ha->base.i;
+}
+
 /* Rule 3 for acks: by the facts this epoch was opened on, or by facts that are stable without it. */
 static bool ack_counts(const struct ha *ha, const struct ha_member *m)
 {
     if (!m->acked || m->left || !m->present)
         return false;
     const struct ha_host_fact *h = ha_facts_host(&ha->stable, m->node);
-    return m->counted || (h && h->voter && ha_uuid_eq(&h->journal, &m->report.journal));
+    return m->counted || (settled(ha) && h && h->voter &&
+                          ha_uuid_eq(&h->journal, &m->report.journal));
+}
+
+static const struct ha_member *find_member(const struct ha *ha, ha_node node)
+{
+    for (size_t i = 0; i < ha->nmembers; i++)
+        if (ha->members[i].node == node)
+            return &ha->members[i];
+    return NULL;
+}
+
+static bool was_voter(const struct ha *ha, ha_node node)
+{
+    const struct ha_host_fact *h = ha_facts_host(&ha->stable, node);
+    const struct ha_member *m = find_member(ha, node);
+    return settled(ha) ? h && h->voter : m && m->counted;
 }
 
 /* Fence-only: index of the first tentative fact that puts a voter back, 0: none. */
 static uint64_t grow_index(const struct ha *ha)
 {
-    if (ha->config->mode != HA_MODE_FENCE_ONLY || ha_uuid_zero(&ha->stable.cluster) ||
-        ha_facts_voters(&ha->log.head) <= ha_facts_voters(&ha->stable))
+    size_t old = settled(ha) ? ha_facts_voters(&ha->stable) : ha->base_voters;
+    if (ha->config->mode != HA_MODE_FENCE_ONLY || old == 0 ||
+        ha_facts_voters(&ha->log.head) <= old)
         return 0;
-    for (uint64_t i = ha->stable_i + 1; i <= ha_log_key(&ha->log).i; i++) {
+    uint64_t from = settled(ha) ? ha->stable_i : ha->base.i;
+    for (uint64_t i = from + 1; i <= ha_log_key(&ha->log).i; i++) {
         const struct ha_entry *entry = ha_log_entry(&ha->log, i);
         struct ha_fact fact;
         if (!entry || ha_fact_decode(entry->data, entry->len, &fact) < 0)
             return 0;
-        const struct ha_host_fact *h = ha_facts_host(&ha->stable, fact.host);
-        if (fact.kind == HA_FACT_IN && h && !h->voter)
+        if (fact.kind == HA_FACT_IN && !was_voter(ha, fact.host))
             return i;
     }
     return 0;
 }
 
-/* The index that every voter of the stable facts has acknowledged. */
+static uint64_t base_voters_ack(const struct ha *ha)
+{
+    uint64_t least = UINT64_MAX;
+    size_t n = 0;
+    for (size_t i = 0; i < ha->nmembers; i++) {
+        const struct ha_member *m = &ha->members[i];
+        if (!m->counted)
+            continue;
+        uint64_t ack = m->acked && m->present && !m->left ? m->ack_i : 0;
+        least = ack < least ? ack : least;
+        n++;
+    }
+    return n < ha->base_voters ? 0 : least; /* one that is absent acknowledges nothing */
+}
+
+/* The index that every voter, before any is put back, has acknowledged. */
 static uint64_t old_voters_ack(const struct ha *ha)
 {
     uint64_t least = UINT64_MAX;
+    if (!settled(ha))
+        return base_voters_ack(ha);
     for (size_t i = 0; i < ha->stable.nhosts; i++) {
         const struct ha_host_fact *h = &ha->stable.hosts[i];
-        const struct ha_member *m = NULL;
-        for (size_t k = 0; k < ha->nmembers; k++)
-            if (ha->members[k].node == h->node)
-                m = &ha->members[k];
+        const struct ha_member *m = find_member(ha, h->node);
         if (!h->voter)
             continue;
         bool acked = m && m->acked && m->present && !m->left &&

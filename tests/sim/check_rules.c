@@ -56,6 +56,9 @@ static void rule_stable_epoch(struct sim_world *w, const struct sim_host *h,
 {
     if (st->stable.i <= h->seen_stable.i || st->phase < HA_PHASE_OPENING)
         return;
+    if (st->stable.i <= w->stable_i) /* stable elsewhere before: it may come in a snapshot */
+        return;
+    w->stable_i = st->stable.i;
     if (st->stable.e.number != st->epoch.number || st->stable.e.node != st->epoch.node)
         sim_violate(w, SIM_SAFETY, 4,
                     "%s: a fact of epoch %llu.%u became stable by acks of %llu.%u", h->name,

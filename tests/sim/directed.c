@@ -69,6 +69,12 @@ const struct sim_directed sim_directed[] = {
      "9s fence @g1 fail\n10s cut @g1 for 40s\n70s end\n"},
     {"two-hosts-split", "-", 2, 1, true, "ds", true,
      "9s fence host1 fail\n9s fence host2 fail\n10s cut host1 for 40s\n70s end\n"},
+    {"old-facts", "FENCE_ANNOUNCED", 5, 2, false, "d", true,
+     /* the coordinator is stopped when it is about to fence, and wakes when others have done it */
+     "10s power-off host5 for 30s\n"
+     "10s journal-slow host2 900ms for 4s\n10s journal-slow host3 900ms for 4s\n"
+     "10s journal-slow host4 900ms for 4s\n"
+     "10s when \"host1 report open*\" +300ms daemon-stuck host1 for 12s\n50s end\n"},
     {"fence-fails", "FENCE_FAILED", 3, 1, false, "d", true,
      "10s fence @g1 fail for 20s\n10s cut @g1 for 20s\n50s end\n"},
     {"worker-alone", "WORKERS_EMPTY", 3, 1, false, "ds", true,

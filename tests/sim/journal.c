@@ -57,8 +57,6 @@ void sim_journal_append(struct sim_world *w, struct sim_host *h, uint64_t seq, b
                         const void *data, size_t len)
 {
     struct sim_journal *j = &h->journal;
-    if (j->broken)
-        return;
     if (j->nw == j->sizew) {
         j->sizew = j->sizew ? j->sizew * 2 : 16;
         j->w = realloc(j->w, j->sizew * sizeof(*j->w));
@@ -77,7 +75,7 @@ void sim_journal_fsync(struct sim_world *w, struct sim_host *h)
         return;
     }
     j->busy = false;
-    if (h->journal_fails) { /* for good, until the daemon is started again */
+    if (h->journal_fails) { /* until a whole journal has been written anew */
         j->nw = 0;
         j->broken = true;
         sim_daemon_news(
@@ -88,12 +86,15 @@ void sim_journal_fsync(struct sim_world *w, struct sim_host *h)
     size_t n = 0;
     uint64_t seq = 0;
     for (bool last = false; n < j->nw && !last; n++) {
-        apply(j, &j->w[n]);
-        seq = j->w[n].seq;
+        j->broken = j->broken && !j->w[n].rewrite;
+        if (!j->broken) {
+            apply(j, &j->w[n]);
+            seq = j->w[n].seq;
+        }
         last = j->w[n].last;
     }
     drop_writes(j, n);
-    if (n)
+    if (seq)
         sim_daemon_news(w, h, &(struct sim_news){.type = HA_EV_JOURNALED, .id = seq});
     if (h->ha)
         begin(w, h);
@@ -106,8 +107,11 @@ void sim_journal_crash(struct sim_world *w, struct sim_host *h)
     size_t keep = 0;
     if (j->nw && !h->journal_fails && sim_chance(w, w->rates.crash_tail))
         keep = sim_rng_below(&w->rng, (uint32_t)j->nw + 1);
-    for (size_t i = 0; i < keep; i++)
-        apply(j, &j->w[i]);
+    for (size_t i = 0; i < keep; i++) {
+        j->broken = j->broken && !j->w[i].rewrite;
+        if (!j->broken)
+            apply(j, &j->w[i]);
+    }
     j->nw = 0;
     j->busy = j->broken = false;
 }

@@ -377,6 +377,7 @@ static void make_random(uint64_t seed, const struct sim_options *o, struct sim_r
     s->token_ms = (ha_ms[]){1000, 1000, 1000, 3000}[sim_rng_below(&r, 4)];
     s->consensus_ms = s->token_ms * 12 / 10;
     s->config = sim_config_new(&shape, s->token_ms, s->consensus_ms);
+    s->config->journal_keep = (unsigned[]){0, 0, 2, 15}[seed % 4];
     s->host_memory_kib = (uint64_t)shape.fit * GUEST_KIB;
     s->boot_ms = sim_rng_range(&r, 3000, 15000);
     s->faults_ms = o->secs ? o->secs : sim_rng_range(&r, 20000, 120000);

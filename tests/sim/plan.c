@@ -264,10 +264,6 @@ static void do_host(struct sim_world *w, struct sim_host *h, const struct sim_op
         break;
     case SIM_OP_JOURNAL_FAIL:
         sim_journal_fail(w, h, !undo);
-        if (undo && h->journal.broken) { /* the operator made room: systemctl restart */
-            sim_daemon_kill(w, h, false);
-            sim_daemon_start(w, h);
-        }
         break;
     case SIM_OP_DRIVER:
         driver(h, op, undo);
@@ -403,7 +399,6 @@ static void heal_host(struct sim_world *w, struct sim_host *h)
     h->verdict_ms = 0;
     h->forced.times = 0;
     h->cs_frozen = false;
-    bool sick = h->journal.broken;
     sim_journal_fail(w, h, false);
     if (h->hung)
         sim_hang(w, h, false);
@@ -418,8 +413,6 @@ static void heal_host(struct sim_world *w, struct sim_host *h)
         sim_schedule(w, w->now + SIM_MS(1000), SIM_EV_POWER_ON, h->i, h->life, 0);
         return;
     }
-    if (sick)
-        sim_daemon_kill(w, h, false);
     sim_us d = sim_delay(w, SIM_MS(10), SIM_MS(1000));
     sim_schedule(w, w->now + d, SIM_EV_COROSYNC_START, h->i, h->life, 0);
     sim_schedule(w, w->now + 2 * d, SIM_EV_KEEPER_START, h->i, h->life, 0);

@@ -440,6 +440,7 @@ struct sim_world {
     uint32_t serial;
     struct ha_actions actions;
     bool stop, healing, founded, lied, distrusted;
+    uint64_t stable_i; /* index of the latest fact that is stable anywhere */
     unsigned wiped;      /* journals, ever */
     uint32_t confirmed;  /* hosts that an operator vouched for */
     bool skewed;         /* faults that spoil the comparison of delays of two hosts */

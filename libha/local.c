@@ -28,6 +28,7 @@ static void match_copies(struct ha *ha, size_t from)
         if (i < from || i >= ha->nlocals || ha->locals[i].have || is_newer(ha, &ha->locals[i]))
             continue;
         ha->locals[i].have = true;
+        ha->locals[i].told_copy = true; /* a report may have named it: its end is told too */
         ha->locals[i].copy = ha->strays[k];
     }
 }

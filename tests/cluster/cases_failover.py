@@ -154,6 +154,36 @@ def case_corosync_killed(room):
     wait_until("the host to be back", lambda: (c.status(victim) or {}).get("synced"), 60)
 
 
+def case_disk_full(room):
+    """No room for a host's journal: it acknowledges nothing, its guests run on, the others go on
+    deciding; once there is room it heals by itself."""
+    c = Cluster(room)
+    victim = c.nodes[-1]
+    c.small_disks[victim.name] = "128k"
+    c.start()
+    other, spare = c.nodes[0], c.guests_on(c.nodes[0])[-1]
+    before, starts = time.time(), victim.services["xvm-had"].starts
+    ballast = c.state_dir(victim) + "/ballast"
+    victim.run("sh", "-c", f"head -c 1000000 /dev/zero >{ballast}")
+    for _ in range(60):  # the last page of the journal has some room left
+        c.ctl(other, "stop", spare)
+        c.ctl(other, "start", spare)
+        if not (c.status(victim) or {}).get("synced"):
+            break
+    else:
+        raise AssertionError("the host never noticed that its disk is full")
+    assert "No space left on device" in victim.log("xvm-had"), "nobody was told why"
+    c.ctl(other, "stop", spare)
+    wait_until("the others to go on without it", lambda: not c.where(spare), 30)
+    assert_undisturbed(c, c.guests_on(victim), before)
+    c.ctl(other, "start", spare)
+    victim.run("rm", ballast, check=True)
+    wait_until("the host to heal", lambda: (c.status(victim) or {}).get("synced"), 30)
+    c.wait_all_run(timeout=30)
+    assert victim.services["xvm-had"].starts == starts, "it had to be restarted"
+    assert not c.power.offs(), "a host was fenced"
+
+
 def case_cluster_restarted(room):
     """Power comes back after a loss of all hosts at once: every guest runs again, with no command."""
     c = Cluster(room).start()

@@ -52,6 +52,7 @@ class Cluster:
                    "fence_liar": HERE + "/fence_liar"})
         self.witness = Witness(room.shared_dir)
         self.daemon_args = []
+        self.small_disks = {}  # host name -> size of the file system that holds its state
         for x in self.nodes:
             x.on_boot = self.boot
             x.power_on_after = None
@@ -66,6 +67,9 @@ class Cluster:
     def config_path(self, node):
         return node.dir + "/etc/xvm-ha.yaml"
 
+    def state_dir(self, node):
+        return node.dir + "/var/lib/xvm-had"
+
     def write_config(self, node, text=None):
         with open(self.config_path(node), "w", encoding="utf-8") as f:
             f.write(text if text is not None else self.config_text())
@@ -76,6 +80,9 @@ class Cluster:
             # The device file of this node; the hardware behind it is outside.
             node.run("sh", "-c", f"touch /run/watchdog && mount --bind {node.watchdog.path} "
                      "/run/watchdog", check=True)
+        if node.name in self.small_disks:
+            node.run("mount", "-t", "tmpfs", "-o", f"size={self.small_disks[node.name]}", "disk",
+                     self.state_dir(node), check=True)
         node.start_corosync(self.corosync_conf)
         self.start_daemons(node)
 
@@ -90,7 +97,7 @@ class Cluster:
         node.serve("keeper", keeper)
         node.serve("xvm-had", [
             program("xvm-had"), *common, "--config", self.config_path(node),
-            "--state-dir", node.dir + "/var/lib/xvm-had", "--machine-id", node.machine_id,
+            "--state-dir", self.state_dir(node), "--machine-id", node.machine_id,
             "--agent-dir", self.power.agent_dir, *self.daemon_args],
             env=dict(os.environ, XVM_HA_GUEST=program("xvm-ha-guest")))
 

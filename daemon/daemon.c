@@ -142,6 +142,8 @@ static int act(struct xvm_daemon *d, const struct ha_action *action)
     case HA_ACT_REPORT:
         act_report(d, action);
         return 0;
+    case HA_ACT_DEFINITION: /* of guests with a configuration file only: no driver here has them */
+        return 0;
     case HA_ACT_INVENTORY:
         d->driver_ops->inventory(d->driver);
         return 0;

@@ -67,6 +67,7 @@ static void start_op(struct ha *ha, uint32_t i, enum ha_op what, const struct ha
     ha_name_copy(a->u.guest.guest, g->name);
     a->u.guest.inc = inc;
     a->u.guest.timeout_ms = OP_TIMEOUT;
+    a->u.guest.def = what == HA_OP_CREATE ? g->def : (struct ha_uuid){{0}};
     bool fills = what == HA_OP_CREATE || what == HA_OP_UNPAUSE || what == HA_OP_RESUME ||
                  what == HA_OP_RECEIVE;
     a->u.guest.until = fills && HA_GUARD(ha, LEASE_UNPAUSE) ? ha->lease_until : 0;
@@ -552,6 +553,9 @@ void ha_acts(struct ha *ha)
         ha_wake(ha, ha->asked_inventory + RETRY);
     tell_fences(ha);
     tell_host(ha);
+    if (may_tell(ha))
+        ha_defs_tell(ha);
+    ha_defs_fetch(ha);
     ha_keeper_orders(ha);
 }
 
@@ -561,5 +565,6 @@ void ha_tells_reset(struct ha *ha)
         ha->locals[i].told_valid = false;
         ha->locals[i].told_copy = false;
     }
+    ha_defs_tells_reset(ha);
     ha->leaving_told = false;
 }

@@ -238,7 +238,7 @@ static ha_node move_target(struct ha *ha, const struct ha_ask *ask, uint32_t i, 
     const char *why = h ? ha_host_unfit(ha, h) : "is not part of the cluster";
     if (!why && !ha_guest_allows(c, to))
         why = "is not among the hosts that the configuration allows for it";
-    if (!why && ha_host_free_kib(ha, h) < c->memory_kib)
+    if (!why && ha_host_free_kib(ha, h) < ha_guest_need_kib(ha, &ha->prop, i))
         why = "has not enough free memory";
     if (why)
         OUTCOME(o, -EHOSTUNREACH, "%s cannot take %s: it %s", ask->host, g->name, why);

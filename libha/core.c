@@ -37,6 +37,7 @@ struct ha *ha_free(struct ha *ha)
     free(ha->late);
     free(ha->locals);
     free(ha->marks);
+    free(ha->offers);
     free(ha->strays);
     free(ha->desks);
     free(ha->config_guest);
@@ -260,6 +261,9 @@ static int dispatch(struct ha *ha, const struct ha_event *event)
         break;
     case HA_EV_CONFIG:
         new_config(ha, event->u.config);
+        break;
+    case HA_EV_DEFINITION:
+        ha->nomem |= ha_defs_offer(ha, event->u.definition) < 0;
         break;
     case HA_EV_SHUTDOWN:
         ha->leaving = ha->acts_due = true;

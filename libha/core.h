@@ -53,8 +53,15 @@ struct ha_local {
     uint64_t release_inc;
     struct ha_tell told; /* last tell in this epoch, not to repeat it */
     bool told_valid;
+    struct ha_uuid def_said; /* definition that the shell was asked to have */
     bool told_copy;   /* the others know of a copy here that is not ours to keep */
     char error[HA_TEXT_MAX];
+};
+
+/* A definition made on this host. */
+struct ha_offer {
+    struct ha_definition def;
+    bool told; /* in this epoch */
 };
 
 /* What the coordinator remembers about one guest in this epoch (tells), and softly beyond. */
@@ -70,6 +77,8 @@ struct ha_desk {
     ha_node copy_on;  /* the latest of them, and what it reported */
     uint64_t copy_inc;
     bool copy_running;
+    struct ha_tell define; /* an offered definition, if `defined` */
+    bool defined;
     ha_node vacated;  /* told that nothing of its old copy is left */
     ha_ms not_before; /* back-off */
     ha_ms running_since;
@@ -205,6 +214,8 @@ struct ha {
     uint64_t memory_kib;
     struct ha_local *locals;
     size_t nlocals;
+    struct ha_offer *offers;
+    size_t noffers;
     struct ha_mark *marks; /* from start, until the guests are known */
     size_t nmarks;
     struct ha_copy *strays; /* last inventory, as it came: re-read when guests are registered */
@@ -342,6 +353,16 @@ bool ha_empty(const struct ha *ha);
 uint8_t ha_host_flags(const struct ha *ha);
 void ha_ask_inventory(struct ha *ha);
 bool ha_copy_at(struct ha *ha, size_t i, struct ha_copy *ret_copy);
+/* defs.c. -1: out of memory. */
+int ha_defs_offer(struct ha *ha, const struct ha_definition *def);
+void ha_defs_tell(struct ha *ha);
+void ha_defs_tells_reset(struct ha *ha);
+void ha_defs_fetch(struct ha *ha);
+void ha_defs_decide(struct ha *ha, uint32_t guest);
+/* Memory that the guest takes: the configuration's word, else its definition's. */
+uint64_t ha_guest_need_kib(const struct ha *ha, const struct ha_facts *facts, uint32_t guest);
+/* It needs a definition and no host has offered one. */
+bool ha_guest_undefined(const struct ha *ha, uint32_t guest);
 void ha_tell_send(struct ha *ha, const struct ha_tell *tell);
 /* How the fence of that life goes; how: ha_result, or 0: about to be launched, or under way. */
 void ha_tell_fence(struct ha *ha, ha_node node, const struct ha_uuid *boot, uint32_t loss,

@@ -259,6 +259,11 @@ static void tell_guest(struct ha *ha, struct ha_member *m, const struct ha_tell 
     case HA_TELL_GONE:
         copy_gone(ha, desk, m);
         break;
+    case HA_TELL_DEFINE:
+        if (!desk->defined || t->mig)
+            desk->define = *t;
+        desk->defined = true;
+        break;
     case HA_TELL_FENCE:
     case HA_TELL_LEAVING:
     case HA_TELL_HOST:

@@ -153,6 +153,8 @@ static bool guest_fits(const struct ha_facts *facts, const struct ha_fact *f)
     const struct ha_guest_fact *g = &facts->guests[f->guest];
     if (f->kind == HA_FACT_WANT || f->kind == HA_FACT_CLEAR)
         return true;
+    if (f->kind == HA_FACT_DEFINE)
+        return !ha_uuid_zero(&f->boot);
     if (f->kind == HA_FACT_VACATED)
         return g->left_host == f->host && f->host && ha_uuid_eq(&g->left_boot, &f->boot);
     /* nobody may write before the previous writer's backends are closed: one set of remains at most */
@@ -212,6 +214,7 @@ bool ha_facts_fits(const struct ha_facts *facts, const struct ha_fact *f)
     case HA_FACT_ABORT:
     case HA_FACT_VACATED:
     case HA_FACT_RECALL:
+    case HA_FACT_DEFINE:
         return guest_fits(facts, f);
     case HA_FACT_COUNT:
         break;
@@ -425,6 +428,11 @@ static void apply_guest(struct ha_facts *facts, const struct ha_fact *f)
         g->state = g->owner ? HA_GUEST_RUNNING : HA_GUEST_FREE;
         g->mig = 0;
         break;
+    case HA_FACT_DEFINE: /* counts from the next start on */
+        g->def = f->boot;
+        g->need_kib = f->inc;
+        g->def_flags = f->how;
+        break;
     default: /* not a guest's fact */
         break;
     }
@@ -463,6 +471,7 @@ int ha_facts_apply(struct ha_facts *facts, const struct ha_fact *f, uint64_t ind
     case HA_FACT_ABORT:
     case HA_FACT_VACATED:
     case HA_FACT_RECALL:
+    case HA_FACT_DEFINE:
         apply_guest(facts, f);
         break;
     case HA_FACT_BEGIN:

@@ -35,6 +35,7 @@ enum ha_fact_kind {
     HA_FACT_REPLACE, /* an operator admits another machine under a known node id */
     HA_FACT_VACATED, /* the source of a committed migration holds nothing of the guest any more */
     HA_FACT_RECALL,  /* stop it where it runs, start it on `host` (a move by stop and start) */
+    HA_FACT_DEFINE,  /* what it is built from; boot: hash, inc: memory in KiB, how: ha_def_flags */
     HA_FACT_COUNT
 };
 
@@ -125,6 +126,9 @@ struct ha_guest_fact {
     ha_node prefer;
     ha_node avoid; /* host of the last failed start */
     uint8_t last_release;
+    struct ha_uuid def;    /* hash of its definition; zero: none yet, or none needed */
+    uint64_t need_kib;     /* memory it takes, by its definition */
+    uint8_t def_flags;     /* ha_def_flags */
 };
 
 struct ha_facts {

@@ -89,6 +89,7 @@ void ha_fact_encode(struct ha_put *put, const struct ha_fact *f)
     case HA_FACT_ABORT:
     case HA_FACT_VACATED:
     case HA_FACT_RECALL:
+    case HA_FACT_DEFINE:
         ha_put_u32(put, f->guest);
         ha_put_u8(put, flags_of(f));
         ha_put_u8(put, f->how);
@@ -162,6 +163,7 @@ static void get_fields(struct ha_get *get, struct ha_fact *f)
     case HA_FACT_ABORT:
     case HA_FACT_VACATED:
     case HA_FACT_RECALL:
+    case HA_FACT_DEFINE:
         f->guest = ha_get_u32(get);
         get_flags(get, f);
         f->how = ha_get_u8(get);
@@ -235,7 +237,7 @@ static void get_host(struct ha_get *get, struct ha_host_fact *h)
     h->how = ha_get_u8(get);
     h->lease_ms = ha_get_u32(get);
     h->watchdog_ms = ha_get_u32(get);
-    h->conf_index = ha_get_u64(get);
+    h->conf_index = get->left ? ha_get_u64(get) : 0;
 }
 
 static void put_guest(struct ha_put *put, const struct ha_guest_fact *g)
@@ -260,6 +262,9 @@ static void put_guest(struct ha_put *put, const struct ha_guest_fact *g)
     ha_put_u32(put, g->left_host);
     ha_put_uuid(put, &g->left_boot);
     ha_put_u8(put, g->last_release);
+    ha_put_uuid(put, &g->def);
+    ha_put_u64(put, g->need_kib);
+    ha_put_u8(put, g->def_flags);
 }
 
 static void get_guest(struct ha_get *get, struct ha_guest_fact *g)
@@ -293,6 +298,11 @@ static void get_guest(struct ha_get *get, struct ha_guest_fact *g)
     g->left_host = ha_get_u32(get);
     g->left_boot = ha_get_uuid(get);
     g->last_release = ha_get_u8(get);
+    if (!get->left)
+        return; /* of a version without definitions */
+    g->def = ha_get_uuid(get);
+    g->need_kib = ha_get_u64(get);
+    g->def_flags = ha_get_u8(get);
 }
 
 void ha_facts_encode(struct ha_put *put, const struct ha_facts *facts)

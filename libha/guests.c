@@ -230,7 +230,7 @@ static bool may_start(const struct ha *ha, uint32_t i)
 {
     const struct ha_guest_fact *g = &ha->prop.guests[i];
     return g->state == HA_GUEST_FREE && ha_wanted(g) && !g->failed && !g->quarantined &&
-           ha_guest_config(ha, i);
+           ha_guest_config(ha, i) && !ha_guest_undefined(ha, i);
 }
 
 static void assign(struct ha *ha, uint32_t i)
@@ -264,7 +264,7 @@ static void assign(struct ha *ha, uint32_t i)
     ha_propose(ha, &fact);
     for (size_t k = 0; k < ha->prop.nhosts; k++)
         if (ha->prop.hosts[k].node == node)
-            ha->used_kib[k] += ha_guest_config(ha, i)->memory_kib;
+            ha->used_kib[k] += ha_guest_need_kib(ha, &ha->prop, i);
 }
 
 struct rank {
@@ -334,6 +334,7 @@ void ha_decide_guests(struct ha *ha)
         decide_mig(ha, i);
         decide_vacated(ha, i);
         decide_calm(ha, i);
+        ha_defs_decide(ha, i);
     }
     if (ha->ndesks >= ha->prop.nguests)
         decide_assign(ha);

@@ -39,7 +39,21 @@ enum ha_event_type {
     HA_EV_FENCE,          /* a fence level launched by HA_ACT_FENCE ended */
     HA_EV_CLIENT,         /* an operator's command */
     HA_EV_CONFIG,         /* a new, checked configuration */
+    HA_EV_DEFINITION,     /* a definition was made from a guest's configuration file on this host */
     HA_EV_SHUTDOWN,       /* the host is going down: give up guests, then disarm */
+};
+
+enum ha_def_flags {
+    HA_DEF_NO_LIVE = 1, /* its kind of guest cannot move live on these hypervisors */
+};
+
+/* What a guest is built from, known by the hash of its bytes. */
+struct ha_definition {
+    char guest[HA_NAME_MAX];
+    struct ha_uuid hash;
+    uint64_t need_kib; /* memory that the host needs for it */
+    uint8_t flags;     /* ha_def_flags */
+    bool fresh;        /* an operator changed it here: it replaces the cluster's */
 };
 
 /* State of one copy of a guest on this host, as the driver sees it. A copy is listed as long as any
@@ -200,6 +214,7 @@ struct ha_event {
         } fence;
         const struct ha_request *client;
         const struct ha_config *config;
+        const struct ha_definition *definition;
         const char *text;
     } u;
 };
@@ -221,6 +236,7 @@ enum ha_action_type {
                             FAILED; one that runs goes on and ends as it ends */
     HA_ACT_REPLY,        /* answer a client */
     HA_ACT_REPORT,       /* something an operator or the log should know */
+    HA_ACT_DEFINITION,   /* have the definition with that hash at hand: a guest is built from it */
     HA_ACT_INVENTORY,    /* ask the driver for a fresh HA_EV_INVENTORY */
     HA_ACT_HALT,         /* a safety check failed: stop the daemon, leave guests alone; text why */
 };
@@ -340,7 +356,12 @@ struct ha_action {
             ha_ms until; /* CREATE, UNPAUSE, RESUME, RECEIVE: do not begin at or after this time
                             (end of the lease, own clock); 0: no limit */
             ha_ms timeout_ms;
+            struct ha_uuid def; /* CREATE: what it is built from; zero: its driver needs none */
         } guest;
+        struct {
+            char guest[HA_NAME_MAX];
+            struct ha_uuid hash;
+        } definition;
         struct {
             uint64_t id; /* of the operation or fence */
             char guest[HA_NAME_MAX];

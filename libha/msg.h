@@ -83,6 +83,8 @@ enum ha_tell_kind {
     HA_TELL_VACATED,    /* the source of a committed migration: nothing of it is left here */
     HA_TELL_HOST,       /* this host's own state: how: flags below; every copy of the first `guest`
                            guests was told; inc: memory in KiB; mig: hash of its configuration */
+    HA_TELL_DEFINE,     /* a definition of the guest; boot: its hash, inc: its memory in KiB, how:
+                           ha_def_flags, mig: 1 if an operator changed it */
 };
 
 enum { HA_HOST_INVENTORY = 1, HA_HOST_KEEPER = 2, HA_HOST_ARMED = 4 };

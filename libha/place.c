@@ -18,12 +18,11 @@ void ha_used_count(const struct ha *ha, const struct ha_facts *facts, uint64_t *
     memset(ret_used_kib, 0, HA_HOSTS_MAX * sizeof *ret_used_kib);
     for (uint32_t i = 0; i < facts->nguests; i++) {
         const struct ha_guest_fact *g = &facts->guests[i];
-        const struct ha_guest_config *c = ha_guest_config(ha, i);
-        if (!c || (!g->owner && !g->mig))
+        if (!ha_guest_config(ha, i) || (!g->owner && !g->mig))
             continue;
         for (size_t k = 0; k < facts->nhosts; k++)
             if (facts->hosts[k].node == g->owner || (g->mig && facts->hosts[k].node == g->mig_host))
-                ret_used_kib[k] += c->memory_kib;
+                ret_used_kib[k] += ha_guest_need_kib(ha, facts, i);
     }
 }
 
@@ -79,7 +78,7 @@ ha_node ha_place(struct ha *ha, uint32_t guest, ha_node except, char *ret_why, s
             continue;
         const char *why = ha_host_unfit(ha, h);
         uint64_t free_kib = ha_host_free_kib(ha, h);
-        if (!why && free_kib < c->memory_kib)
+        if (!why && free_kib < ha_guest_need_kib(ha, &ha->prop, guest))
             why = "has not enough free memory";
         if (why) {
             if (!best)

@@ -171,6 +171,7 @@ static void why_free(const struct ha *ha, const struct ha_guest_fact *g, uint32_
                      struct ha_guest_status *r)
 {
     size_t size = sizeof r->why;
+    const struct ha_guest_config *c = ha_guest_config(ha, i);
     if (!g->enabled)
         ha_say(r->why, size, "disabled: `xvmhactl enable %s`", g->name);
     else if (!g->want_run)
@@ -187,6 +188,10 @@ static void why_free(const struct ha *ha, const struct ha_guest_fact *g, uint32_
         ha_say(r->why, size, "no quorum: more hosts are needed");
     else if (ha->phase != HA_PHASE_OPEN)
         ha_say(r->why, size, "the hosts are agreeing on a coordinator");
+    else if (c && c->config_path && ha_uuid_zero(&g->def))
+        ha_say(r->why, size,
+               "no host has a definition of it: put a good %s on one of them, then `xvmhactl reload` "
+               "there", c->config_path);
     else if (g->left_host)
         ha_say(r->why, size, "%s has not cleaned up after its last move: is xvm-had running there?",
                ha_host_name(ha, g->left_host));
@@ -250,7 +255,7 @@ void ha_status_guest(const struct ha *ha, ha_ms now, size_t i, struct ha_guest_s
                                   .inc = g->inc,
                                   .mig = g->mig,
                                   .priority = c ? c->priority : 0,
-                                  .memory_kib = c ? c->memory_kib : 0,
+                                  .memory_kib = ha_guest_need_kib(ha, &ha->stable, (uint32_t)i),
                                   .restarts = g->restarts};
     if (g->state == HA_GUEST_FREE)
         why_free(ha, g, (uint32_t)i, r);

@@ -132,6 +132,12 @@ static void say_guest(struct ha *ha, const struct ha_facts *before, const struct
                   "the move of %s is off%s%s", g->name, g->owner ? ": it goes on on " : "",
                   g->owner ? ha_host_name(ha, g->owner) : "");
         break;
+    case HA_FACT_DEFINE:
+        ha_report(ha, HA_REPORT_GUEST_REGISTER, HA_SEV_INFO, 0, g->name,
+                  "%s has %s definition: it needs %lu MiB%s", g->name,
+                  ha_uuid_zero(&g->def) ? "a" : "a new", (unsigned long)(f->inc / 1024),
+                  g->owner ? ", from its next start on" : "");
+        break;
     case HA_FACT_CLEAR:
         ha_report(ha, HA_REPORT_GUEST_WANT, HA_SEV_INFO, 0, g->name,
                   "the failures of %s are forgotten", g->name);

@@ -162,6 +162,7 @@ static const struct drawn {
     {SIM_OP_INVENTORY, 2, 200, 15000},
     {SIM_OP_QUORUM_FLIP, 2, 100, 8000},
     {SIM_OP_VERDICT_LATE, 2, 1000, 20000},
+    {SIM_OP_DEFINE, 2, 0, 0},
 };
 enum { NDRAWN = sizeof(drawn) / sizeof(*drawn) };
 
@@ -378,6 +379,9 @@ static void make_random(uint64_t seed, const struct sim_options *o, struct sim_r
     s->consensus_ms = s->token_ms * 12 / 10;
     s->config = sim_config_new(&shape, s->token_ms, s->consensus_ms);
     s->config->journal_keep = (unsigned[]){0, 0, 2, 15}[seed % 4];
+    static char path[] = "/etc/xen/guest.cfg";
+    for (unsigned i = 0; seed % 3 == 0 && i < shape.guests; i++)
+        s->config->guests[i].config_path = path;
     s->host_memory_kib = (uint64_t)shape.fit * GUEST_KIB;
     s->boot_ms = sim_rng_range(&r, 3000, 15000);
     s->faults_ms = o->secs ? o->secs : sim_rng_range(&r, 20000, 120000);

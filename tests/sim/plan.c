@@ -293,6 +293,12 @@ static void do_host(struct sim_world *w, struct sim_host *h, const struct sim_op
     case SIM_OP_VERDICT_LATE:
         h->verdict_ms = undo ? 0 : op->val;
         break;
+    case SIM_OP_DEFINE: /* an operator edits the file there, and says `reload` */
+        if (op->guest < 0)
+            break;
+        h->files[op->guest] = ++w->definitions[op->guest];
+        sim_daemon_define(w, h, op->guest, true);
+        break;
     case SIM_OP_NO_WATCHDOG:
         h->watchdog = false;
         break;

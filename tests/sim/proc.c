@@ -119,6 +119,10 @@ static void carry_out(struct sim_world *w, struct sim_host *h, const struct ha_a
         if (w->logging)
             report(w, h, a);
         break;
+    case HA_ACT_DEFINITION:
+        SIM_LOG(w, "%s is to have definition %u of %s", h->name, a->u.definition.hash.b[1],
+                a->u.definition.guest);
+        break;
     case HA_ACT_INVENTORY:
         sim_inventory_soon(w, h);
         break;
@@ -200,6 +204,7 @@ static void fill_ring(struct sim_world *w, struct sim_host *h, struct ha_event *
 static void tell(struct sim_world *w, struct sim_host *h, const struct sim_news *news)
 {
     ha_node nodes[SIM_HOSTS_MAX];
+    struct ha_definition definition;
     struct ha_event e = {.type = news->type, .now = sim_clock(w, h)};
     switch (news->type) {
     case HA_EV_JOINED:
@@ -250,6 +255,13 @@ static void tell(struct sim_world *w, struct sim_host *h, const struct sim_news 
     case HA_EV_JOURNAL_FAILED:
         e.u.text = news->text;
         break;
+    case HA_EV_DEFINITION:
+        definition = (struct ha_definition){.hash = {{(uint8_t)(news->guest + 1), (uint8_t)news->id}},
+                                            .need_kib = 1,
+                                            .fresh = news->flag};
+        memcpy(definition.guest, w->guests[news->guest].name, HA_NAME_MAX);
+        e.u.definition = &definition;
+        break;
     case HA_EV_DISCONNECTED:
     case HA_EV_SHUTDOWN:
         break;
@@ -289,6 +301,15 @@ void sim_daemon_news(struct sim_world *w, struct sim_host *h, const struct sim_n
         assert(h->dq);
     }
     h->dq[h->ndq++] = *news;
+}
+
+void sim_daemon_define(struct sim_world *w, struct sim_host *h, int guest, bool fresh)
+{
+    sim_daemon_news(w, h,
+                    &(struct sim_news){.type = HA_EV_DEFINITION,
+                                       .guest = guest,
+                                       .id = h->files[guest],
+                                       .flag = fresh});
 }
 
 /* What has queued up is read in one go; then the newest of what is not queued. */
@@ -423,6 +444,9 @@ void sim_daemon_start(struct sim_world *w, struct sim_host *h)
                     .config = w->config},
     };
     step(w, h, &e);
+    for (unsigned g = 0; g < w->nguests; g++)
+        if (h->files[g])
+            sim_daemon_define(w, h, (int)g, false);
     sim_keeper_news(w, h, sim_delay(w, SIM_MS(1), SIM_MS(20)));
     sim_inventory_soon(w, h);
     if (h->cs)

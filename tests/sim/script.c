@@ -78,6 +78,7 @@ static const struct verb {
     {"verdict-late", SIM_OP_VERDICT_LATE, false, "ht", 0},
     {"verdict-yes", SIM_OP_VERDICT, false, "h", 1},
     {"verdict-no", SIM_OP_VERDICT, false, "h", 0},
+    {"define", SIM_OP_DEFINE, false, "hg", 0},
     {"no-watchdog", SIM_OP_NO_WATCHDOG, false, "h", 0},
 };
 

@@ -433,6 +433,10 @@ void sim_work_start(struct sim_world *w, struct sim_host *h, const struct ha_act
                     a->u.guest.guest);
         return;
     }
+    bool undefined = w->config->guests[guest].config_path && a->u.guest.def.b[1] == 0;
+    if (a->u.guest.what == HA_OP_CREATE && undefined)
+        sim_violate(w, SIM_SAFETY, 0, "%s: create of %s from no definition", h->name,
+                    a->u.guest.guest);
     int peer = a->u.guest.peer ? sim_host_index(w, a->u.guest.peer) : -1;
     *work = (struct sim_work){
         .stage = SIM_WORK_QUEUED,

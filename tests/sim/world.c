@@ -172,6 +172,9 @@ static void host_init(struct sim_world *w, unsigned i)
     h->watchdog = !(w->setup->no_watchdog & 1u << i);
     h->drift_ppm = w->setup->calm ? 0 : (int32_t)sim_rng_range(&w->rng, -200, 200);
     h->memory_kib = w->setup->host_memory_kib;
+    for (unsigned g = 0; g < w->nguests; g++) /* not every host has the file of every guest */
+        if (w->config->guests[g].config_path && !w->setup->no_files && (g % w->nhosts == i || (g + i) % 3 == 0))
+            h->files[g] = w->definitions[g] = 1;
     h->forced.guest = -1;
     h->lease_max = INT64_MIN;
     h->unleased_since = -1;

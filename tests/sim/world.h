@@ -270,6 +270,7 @@ struct sim_host {
     struct sim_copy copies[SIM_COPIES_MAX];
     struct sim_work works[SIM_WORKS_MAX];
     uint64_t memory_kib;
+    uint8_t files[SIM_GUESTS_MAX]; /* version of a guest's configuration file; 0: none here */
     bool inv_event, inv_unknown, inv_wait;
     struct {
         enum ha_op what; /* 0: any */
@@ -342,7 +343,8 @@ struct sim_device {
                                                     X(VERDICT_LATE, "verdict-late")                \
                                                         X(NO_WATCHDOG, "no-watchdog")              \
                                                             X(REPLACE, "replace")                  \
-                                                                X(VERDICT, "verdict")
+                                                                X(VERDICT, "verdict")              \
+                                                                    X(DEFINE, "define")
 
 enum sim_op_kind {
 #define X(name, text) SIM_OP_##name,
@@ -399,6 +401,7 @@ struct sim_setup {
     struct sim_rates rates;
     uint64_t host_memory_kib;
     uint32_t no_watchdog; /* mask of hosts */
+    bool no_files;        /* no host has any guest's configuration file, until `define` */
     bool lies;            /* devices may lie: doubles are then possible, the alarm is checked */
     bool calm;            /* scenario: small fixed delays, no chance */
     ha_ms token_ms, consensus_ms;
@@ -446,6 +449,7 @@ struct sim_world {
     bool skewed;         /* faults that spoil the comparison of delays of two hosts */
     bool needs_alarm;    /* a life that a device had called off came back */
     bool device_trouble; /* a fence ended without success */
+    uint8_t definitions[SIM_GUESTS_MAX]; /* newest version of the guest's file anywhere */
     bool mig_news;       /* this step said something about a migration */
     uint64_t disturbed, open_mark;
     sim_us closed_since;
@@ -529,6 +533,8 @@ void sim_daemon_kill(struct sim_world *w, struct sim_host *h, bool host_died);
 void sim_daemon_stuck(struct sim_world *w, struct sim_host *h, bool stuck);
 void sim_daemon_join(struct sim_world *w, struct sim_host *h);
 void sim_daemon_news(struct sim_world *w, struct sim_host *h, const struct sim_news *news);
+/* The daemon reads a guest's configuration file; `fresh`: an operator has just changed it. */
+void sim_daemon_define(struct sim_world *w, struct sim_host *h, int guest, bool fresh);
 void sim_daemon_tick(struct sim_world *w, struct sim_host *h);
 void sim_daemon_kstate(struct sim_world *w, struct sim_host *h);
 void sim_daemon_inventory(struct sim_world *w, struct sim_host *h);

@@ -330,6 +330,8 @@ static void carry_out(struct tiny *t, struct tiny_host *h, const struct ha_actio
     case HA_ACT_REPORT:
         h->reports[a->u.report.what]++;
         break;
+    case HA_ACT_DEFINITION:
+        break;
     case HA_ACT_INVENTORY:
         push_inventory(t, h);
         break;

@@ -124,7 +124,8 @@ static int act(struct xvm_daemon *d, const struct ha_action *action)
         xvm_keeper_link_order(d->keeper, action->u.keeper);
         return 0;
     case HA_ACT_GUEST:
-        d->driver_ops->start(d->driver, action);
+        if (!xvm_supply_hold(d->supply, action))
+            d->driver_ops->start(d->driver, action);
         return 0;
     case HA_ACT_GUEST_CANCEL:
         d->driver_ops->cancel(d->driver, action->u.cancel.id, action->u.cancel.guest);
@@ -142,7 +143,8 @@ static int act(struct xvm_daemon *d, const struct ha_action *action)
     case HA_ACT_REPORT:
         act_report(d, action);
         return 0;
-    case HA_ACT_DEFINITION: /* of guests with a configuration file only: no driver here has them */
+    case HA_ACT_DEFINITION:
+        xvm_supply_want(d->supply, &action->u.definition.hash);
         return 0;
     case HA_ACT_INVENTORY:
         d->driver_ops->inventory(d->driver);
@@ -299,7 +301,39 @@ static void on_exited(void *user, const char *guest, uint64_t inc, enum ha_exit 
     xvm_daemon_step(user, &event);
 }
 
+static void on_made(void *user, const char *guest, const void *bytes, size_t len,
+                    uint64_t need_kib, uint8_t flags)
+{
+    struct xvm_daemon *d = user;
+
+    xvm_supply_made(d->supply, guest, bytes, len, need_kib, flags);
+}
+
+static void on_defined(void *user, const struct ha_definition *definition)
+{
+    struct ha_event event = {.type = HA_EV_DEFINITION};
+
+    event.u.definition = definition;
+    xvm_daemon_step(user, &event);
+}
+
+static void on_release(void *user, const struct ha_action *action, const char *why)
+{
+    struct xvm_daemon *d = user;
+
+    if (why)
+        on_done(d, action->u.guest.op, HA_RESULT_FAILED, why);
+    else
+        d->driver_ops->start(d->driver, action);
+}
+
+const struct xvm_supply_sink xvm_daemon_supply_sink = {
+    .defined = on_defined,
+    .release = on_release,
+};
+
 const struct xvm_driver_sink xvm_daemon_driver_sink = {
+    .made = on_made,
     .done = on_done,
     .inventory = on_inventory,
     .exited = on_exited,

@@ -15,6 +15,7 @@
 #include "journal.h"
 #include "keeper_link.h"
 #include "marks.h"
+#include "supply.h"
 #include "../libha/ha.h"
 
 /* Exit codes, as systemd units and the man page know them. */
@@ -50,6 +51,7 @@ struct xvm_daemon {
     struct xvm_fencer *fencer;
     const struct xvm_driver_ops *driver_ops;
     struct xvm_driver *driver;
+    struct xvm_supply *supply;
     sd_event_source *tick_timer, *status_timer;
     bool ready;                  /* told systemd */
     char waits_for[HA_TEXT_MAX]; /* while not started: for what */
@@ -70,6 +72,7 @@ const char *xvm_daemon_host_name(const struct xvm_daemon *d, ha_node node);
 
 extern const struct xvm_driver_sink xvm_daemon_driver_sink;
 extern const struct xvm_journal_sink xvm_daemon_journal_sink;
+extern const struct xvm_supply_sink xvm_daemon_supply_sink;
 void xvm_daemon_fenced(void *user, uint64_t id, enum ha_result result, const char *text);
 void xvm_daemon_event(void *user, struct ha_event *event);
 void xvm_daemon_command(void *user, const struct ha_request *request);

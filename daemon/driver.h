@@ -19,6 +19,10 @@ struct xvm_driver_sink {
     void (*inventory)(void *user, bool known, const struct ha_copy *copies, size_t n,
                       uint64_t memory_kib);
     void (*exited)(void *user, const char *guest, uint64_t inc, enum ha_exit exit);
+    /* A definition was made from the guest's configuration file on this host; also when it is the
+     * same as before. flags: ha_def_flags. */
+    void (*made)(void *user, const char *guest, const void *bytes, size_t len, uint64_t need_kib,
+                 uint8_t flags);
 };
 
 struct xvm_driver_env {
@@ -27,12 +31,17 @@ struct xvm_driver_env {
     ha_node self;
     const char *host_name;
     const char *run_dir; /* per boot, for example /run/xvm-had */
+    /* Where the definition with that hash is: malloc'd, or NULL. It is there before a start that
+     * needs it. */
+    char *(*definition_path)(void *user, const struct ha_uuid *hash);
     const struct xvm_driver_sink *sink;
     void *user;
 };
 
 struct xvm_driver_ops {
     const char *name;
+    /* A guest's configuration file, as it is, is its definition; else the driver makes them. */
+    bool raw_definitions;
     /* Opens the driver; waits out (asynchronously) workers that an earlier daemon left behind before
      * the first inventory. 0 or a negative errno with ret_error filled. */
     int (*open)(const struct xvm_driver_env *env, struct xvm_driver **ret_driver,

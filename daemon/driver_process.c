@@ -517,6 +517,7 @@ static void process_inventory(struct xvm_driver *driver)
 
 const struct xvm_driver_ops xvm_driver_process = {
     .name = "process",
+    .raw_definitions = true,
     .open = process_open,
     .free = process_free,
     .set_config = process_set_config,

@@ -132,6 +132,8 @@ static void take_config(struct xvm_daemon *d, struct ha_config *config)
         xvm_fencer_set_config(d->fencer, config);
         event.u.config = config;
         xvm_daemon_step(d, &event);
+        if (d->driver_ops->raw_definitions)
+            xvm_supply_read_files(d->supply, config);
     }
     xvm_config_free(old);
 }
@@ -178,6 +180,13 @@ int xvm_daemon_reload(void *user, char **ret_text)
 
 /* ---------------------------------------------------------------------------------------- core */
 
+static char *definition_path(void *user, const struct ha_uuid *hash)
+{
+    const struct xvm_daemon *d = user;
+
+    return xvm_supply_path(d->supply, hash);
+}
+
 static int open_driver(struct xvm_daemon *d)
 {
     struct xvm_driver_env env = {
@@ -186,6 +195,7 @@ static int open_driver(struct xvm_daemon *d)
         .self = d->facts.self,
         .host_name = xvm_daemon_host_name(d, d->facts.self),
         .run_dir = d->options.run_dir,
+        .definition_path = definition_path,
         .sink = &xvm_daemon_driver_sink,
         .user = d,
     };
@@ -247,6 +257,11 @@ static int start_core(struct xvm_daemon *d)
     int r;
 
     assert(d->config);
+    r = xvm_supply_new(d->loop, d->options.state_dir, &xvm_daemon_supply_sink, d, &d->supply);
+    if (r < 0) {
+        xvm_log(HA_SEV_ERROR, "cannot use %s/definitions: %s", d->options.state_dir, strerror(-r));
+        return r;
+    }
     r = open_driver(d);
     if (r < 0)
         return r;
@@ -263,6 +278,8 @@ static int start_core(struct xvm_daemon *d)
     if (d->started) {
         xvm_daemon_status_changed(d);
         d->driver_ops->inventory(d->driver);
+        if (d->driver_ops->raw_definitions)
+            xvm_supply_read_files(d->supply, d->config);
     }
     return 0;
 }

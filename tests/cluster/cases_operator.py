@@ -190,3 +190,43 @@ def case_two_hosts(room):
     guests = c.guests_on(a)
     a.power_cut()
     c.wait_all_run(guests, [b], 60)
+
+
+def case_definitions(room):
+    """A guest's configuration file is on one host only; that host dies, the others start the guest. A
+    file that an operator changes is taken everywhere."""
+    c = Cluster(room)
+    first, second = c.nodes[0], c.nodes[1]
+    path = "/etc/corosync/db9.cfg"  # each node has a folder of its own there
+    c.start()
+    with open(first.dir + path, "w", encoding="utf-8") as f:
+        f.write("# " + "x" * 100000 + "\n")  # several messages
+    c.guests["db9"] = {"memory": "64M", "priority": 950, "config": path}
+    for x in reversed(c.nodes):
+        c.write_config(x)
+        c.ctl(x, "reload")
+    c.wait_all_run(["db9"], timeout=20)
+
+    def have(n):
+        counts = [len([f for f in os.listdir(c.state_dir(x) + "/definitions")
+                       if not f.startswith("made-")]) for x in c.nodes]
+        return counts == [n] * len(c.nodes)
+
+    wait_until("all hosts to have the definition", lambda: have(1), 20)
+    first.power_cut()
+    c.wait_all_run(["db9"], c.nodes[1:], 40)
+    first.power_on()
+    wait_until("the host to be back", lambda: (c.status(first) or {}).get("synced"), 60)
+    with open(second.dir + path, "w", encoding="utf-8") as f:
+        f.write("# another one\n")
+    c.ctl(second, "reload")  # the first one seen there: no reason to believe that it is newer
+    time.sleep(1)
+    assert "a new definition" not in c.ctl(first, "events").stdout
+    with open(second.dir + path, "w", encoding="utf-8") as f:
+        f.write("# a changed one\n")
+    c.ctl(second, "reload")
+    wait_until("the new definition to be told",
+               lambda: "db9 has a new definition" in c.ctl(first, "events").stdout, 20)
+    c.ctl(first, "reload")  # the old file is still there, and stays where it is
+    time.sleep(1)
+    assert c.ctl(first, "events").stdout.count("a new definition") == 1

@@ -81,7 +81,8 @@ static void on_exited(void *user, const char *guest, uint64_t inc, enum ha_exit 
     h->exit_how = how;
 }
 
-static const struct xvm_driver_sink sink = {on_done, on_inventory, on_exited};
+static const struct xvm_driver_sink sink = {
+    .done = on_done, .inventory = on_inventory, .exited = on_exited};
 
 static void open_driver(struct host *h)
 {

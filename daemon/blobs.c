@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Owns STATE_DIR/definitions. */
+#include "blobs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <gnutls/crypto.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../libha/wire.h"
+#include "util.h"
+
+struct xvm_blobs {
+    char *dir;
+    int dir_fd;
+};
+
+int xvm_blobs_new(const char *state_dir, struct xvm_blobs **ret_blobs)
+{
+    struct xvm_blobs *b = calloc(1, sizeof(*b));
+    int r = -ENOMEM;
+
+    if (!b)
+        return r;
+    b->dir_fd = -1;
+    if (asprintf(&b->dir, "%s/definitions", state_dir) < 0)
+        b->dir = NULL;
+    if (b->dir)
+        r = xvm_mkdirs(b->dir, 0700);
+    if (r == 0) {
+        b->dir_fd = open(b->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        r = b->dir_fd < 0 ? -errno : 0;
+    }
+    if (r < 0) {
+        xvm_blobs_free(b);
+        return r;
+    }
+    *ret_blobs = b;
+    return 0;
+}
+
+struct xvm_blobs *xvm_blobs_free(struct xvm_blobs *b)
+{
+    if (!b)
+        return NULL;
+    if (b->dir_fd >= 0)
+        close(b->dir_fd);
+    free(b->dir);
+    free(b);
+    return NULL;
+}
+
+int xvm_blob_hash(const void *bytes, size_t len, struct ha_uuid *ret_hash)
+{
+    unsigned char digest[32];
+
+    if (gnutls_hash_fast(GNUTLS_DIG_SHA256, bytes, len, digest) < 0)
+        return -EIO;
+    memcpy(ret_hash->b, digest, sizeof(ret_hash->b));
+    return 0;
+}
+
+void xvm_blob_name(const struct ha_uuid *hash, char ret_name[33])
+{
+    for (size_t i = 0; i < sizeof(hash->b); i++)
+        snprintf(ret_name + 2 * i, 3, "%02x", hash->b[i]);
+}
+
+bool xvm_blobs_have(const struct xvm_blobs *b, const struct ha_uuid *hash)
+{
+    char name[33];
+
+    xvm_blob_name(hash, name);
+    return faccessat(b->dir_fd, name, R_OK, 0) == 0;
+}
+
+char *xvm_blobs_path(const struct xvm_blobs *b, const struct ha_uuid *hash)
+{
+    char name[33], *path;
+
+    xvm_blob_name(hash, name);
+    return asprintf(&path, "%s/%s", b->dir, name) < 0 ? NULL : path;
+}
+
+/* All of a small file. */
+static int read_at(int dir_fd, const char *name, size_t most, void **ret_bytes, size_t *ret_len)
+{
+    int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC);
+    struct stat st;
+    size_t got = 0;
+    char *bytes;
+
+    if (fd < 0)
+        return -errno;
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || (size_t)st.st_size > most) {
+        close(fd);
+        return -EBADMSG;
+    }
+    bytes = malloc((size_t)st.st_size + 1);
+    while (bytes && got < (size_t)st.st_size) {
+        ssize_t n = read(fd, bytes + got, (size_t)st.st_size - got);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            break;
+        got += (size_t)n;
+    }
+    close(fd);
+    if (!bytes)
+        return -ENOMEM;
+    if (got != (size_t)st.st_size) {
+        free(bytes);
+        return -EIO;
+    }
+    bytes[got] = '\0';
+    *ret_bytes = bytes;
+    *ret_len = got;
+    return 0;
+}
+
+static int write_all(int fd, const char *at, size_t len)
+{
+    while (len > 0) {
+        ssize_t n = write(fd, at, len);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n < 0 ? -errno : -EIO;
+        at += n;
+        len -= (size_t)n;
+    }
+    return 0;
+}
+
+static int write_at(int dir_fd, const char *name, const void *bytes, size_t len)
+{
+    int fd = openat(dir_fd, "new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600), r;
+
+    if (fd < 0)
+        return -errno;
+    r = write_all(fd, bytes, len);
+    if (r == 0 && fsync(fd) < 0)
+        r = -errno;
+    close(fd);
+    if (r == 0 && renameat(dir_fd, "new", dir_fd, name) < 0)
+        r = -errno;
+    if (r == 0 && fsync(dir_fd) < 0)
+        r = -errno;
+    return r;
+}
+
+int xvm_blobs_get(const struct xvm_blobs *b, const struct ha_uuid *hash, void **ret_bytes,
+                  size_t *ret_len)
+{
+    struct ha_uuid real;
+    size_t len = 0;
+    void *bytes = NULL;
+    char name[33];
+    int r;
+
+    xvm_blob_name(hash, name);
+    r = read_at(b->dir_fd, name, XVM_BLOB_MAX, &bytes, &len);
+    if (r < 0)
+        return r;
+    r = xvm_blob_hash(bytes, len, &real);
+    if (r == 0 && !ha_uuid_eq(&real, hash)) {
+        unlinkat(b->dir_fd, name, 0); /* another host has a good one */
+        r = -EBADMSG;
+    }
+    if (r < 0) {
+        free(bytes);
+        return r;
+    }
+    *ret_bytes = bytes;
+    *ret_len = len;
+    return 0;
+}
+
+int xvm_blobs_put(struct xvm_blobs *b, const void *bytes, size_t len, struct ha_uuid *ret_hash)
+{
+    struct ha_uuid hash;
+    char name[33];
+    int r = len > XVM_BLOB_MAX ? -EFBIG : xvm_blob_hash(bytes, len, &hash);
+
+    if (r < 0)
+        return r;
+    xvm_blob_name(&hash, name);
+    r = write_at(b->dir_fd, name, bytes, len);
+    if (r == 0)
+        *ret_hash = hash;
+    return r;
+}
+
+/* ------------------------------------------------------------------------------- what was made */
+
+/* One file a guest: made-NAME with the hash as text. */
+static bool made_name(const char *guest, char *name, size_t size)
+{
+    return strchr(guest, '/') == NULL && snprintf(name, size, "made-%s", guest) < (int)size;
+}
+
+struct ha_uuid xvm_blobs_made(const struct xvm_blobs *b, const char *guest)
+{
+    char name[HA_NAME_MAX + 8];
+    struct ha_uuid hash = {{0}};
+    size_t len;
+    void *text;
+
+    if (!made_name(guest, name, sizeof(name)) || read_at(b->dir_fd, name, 64, &text, &len) < 0)
+        return hash;
+    if (xvm_uuid_parse(text, &hash) < 0)
+        hash = (struct ha_uuid){{0}};
+    free(text);
+    return hash;
+}
+
+int xvm_blobs_set_made(struct xvm_blobs *b, const char *guest, const struct ha_uuid *hash)
+{
+    char name[HA_NAME_MAX + 8], text[33];
+
+    if (!made_name(guest, name, sizeof(name)))
+        return -EINVAL;
+    xvm_blob_name(hash, text);
+    return write_at(b->dir_fd, name, text, strlen(text));
+}

@@ -209,8 +209,8 @@ struct ha_uuid xvm_blobs_made(const struct xvm_blobs *b, const char *guest)
 {
     char name[HA_NAME_MAX + 8];
     struct ha_uuid hash = {{0}};
-    size_t len;
-    void *text;
+    size_t len = 0;
+    void *text = NULL;
 
     if (!made_name(guest, name, sizeof(name)) || read_at(b->dir_fd, name, 64, &text, &len) < 0)
         return hash;

@@ -280,16 +280,15 @@ static void on_group(struct xvm_cpg_link *link, const struct cpg_address *member
     (void)nleft;
     (void)joined;
     (void)njoined;
-    step(link->user, (struct ha_keeper_event){.type = HA_KEV_RING});
+    step(link->user, (struct ha_keeper_event){.type = HA_KEV_GROUP});
 }
 
 static void on_ring(struct xvm_cpg_link *link, struct ha_ring ring, const ha_node *members,
                     size_t nmembers)
 {
-    (void)ring;
     (void)members;
     (void)nmembers;
-    step(link->user, (struct ha_keeper_event){.type = HA_KEV_RING});
+    step(link->user, (struct ha_keeper_event){.type = HA_KEV_RING, .u.ring = ring});
 }
 
 static const struct xvm_cpg_ops cpg_ops = {

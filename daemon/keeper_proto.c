@@ -117,6 +117,8 @@ size_t xvm_keeper_put_orders(unsigned char *buffer, ha_node self,
     put(&w, (uint64_t)orders->beat_ms, 8);
     put(&w, (uint64_t)orders->lease_ms, 8);
     put(&w, (uint64_t)orders->watchdog_ms, 8);
+    put(&w, orders->ring.node, 4);
+    put(&w, orders->ring.seq, 8);
     put(&w, orders->nvoters, 4);
     put(&w, orders->ncut, 4);
     for (size_t i = 0; i < orders->nvoters; i++)
@@ -150,6 +152,8 @@ int xvm_keeper_get_orders(const unsigned char *data, size_t len, ha_node *ret_se
     orders.beat_ms = (ha_ms)get(&r, 8);
     orders.lease_ms = (ha_ms)get(&r, 8);
     orders.watchdog_ms = (ha_ms)get(&r, 8);
+    orders.ring.node = (ha_node)get(&r, 4);
+    orders.ring.seq = get(&r, 8);
     orders.nvoters = get(&r, 4);
     orders.ncut = get(&r, 4);
     if (orders.nvoters > HA_HOSTS_MAX || orders.ncut > HA_HOSTS_MAX)

@@ -408,8 +408,8 @@ struct xvm_spread *xvm_spread_free(struct xvm_spread *s)
         xvm_cpg_drop(&s->cpg);
     while (s->nanswers > 0)
         drop_answer(s, 0);
-    while (s->nwants > 0)
-        drop_want(s, &s->wants[0]);
+    for (size_t i = 0; i < s->nwants; i++)
+        free(s->wants[i].bytes);
     free(s->wants);
     free(s);
     return NULL;

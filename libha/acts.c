@@ -419,7 +419,7 @@ static void act_guest(struct ha *ha, uint32_t i)
         act_lapsed(ha, i, g);
         return;
     }
-    if (!ha->stable_known || !ha->inventory || l->unsure)
+    if (!ha->stable_known || !ha_settled(ha) || !ha->inventory || l->unsure)
         return;
     if (l->copy.worker && l->have) {
         act_worker(ha, i, g);

@@ -253,6 +253,10 @@ static void ask_move(struct ha *ha, const struct ha_ask *ask, uint32_t i, struct
                 ha_guest_state_name(g->state));
         return;
     }
+    if (!ha_wanted(g)) {
+        OUTCOME(o, -EBUSY, "%s is being shut down: there is nothing to move", g->name);
+        return;
+    }
     ha_node to = move_target(ha, ask, i, o);
     if (!to)
         return;

@@ -353,6 +353,9 @@ bool ha_empty(const struct ha *ha);
 uint8_t ha_host_flags(const struct ha *ha);
 void ha_ask_inventory(struct ha *ha);
 bool ha_copy_at(struct ha *ha, size_t i, struct ha_copy *ret_copy);
+/* Whether the stable facts have reached what this epoch was opened on: before that they may be from long
+ * ago, and nothing may be done on their word. */
+bool ha_settled(const struct ha *ha);
 /* defs.c. -1: out of memory. */
 int ha_defs_offer(struct ha *ha, const struct ha_definition *def);
 void ha_defs_tell(struct ha *ha);

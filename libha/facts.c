@@ -338,6 +338,7 @@ static int apply_register(struct ha_facts *facts, const struct ha_fact *f)
 static void apply_assign(struct ha_facts *facts, struct ha_guest_fact *g, const struct ha_fact *f)
 {
     g->state = HA_GUEST_STARTING;
+    g->loose = false;
     g->recall = false;
     g->prefer = 0;
     g->owner = f->host;
@@ -359,6 +360,7 @@ static void apply_released(struct ha_guest_fact *g, const struct ha_fact *f)
     g->last_release = f->how;
     g->restarts += failure;
     g->failed = g->failed || f->failed;
+    g->loose |= g->failed;
 }
 
 static void apply_mig(struct ha_facts *facts, struct ha_guest_fact *g, const struct ha_fact *f)
@@ -393,6 +395,7 @@ static void apply_guest(struct ha_facts *facts, const struct ha_fact *f)
     case HA_FACT_WANT:
         g->want_run = f->want_run;
         g->enabled = f->enabled;
+        g->loose = (g->loose && !g->owner) || !f->want_run || !f->enabled;
         break;
     case HA_FACT_CLEAR:
         g->failed = g->quarantined = false;

@@ -108,6 +108,7 @@ struct ha_guest_fact {
     char name[HA_NAME_MAX];
     enum ha_guest_state state;
     bool enabled, want_run, failed, quarantined;
+    bool loose;       /* nobody wanted it here for a while: someone may have started it by hand */
     bool by_mig;      /* this incarnation came by a migration: never created (rule 10) */
     bool by_adopt;    /* this incarnation is to be tagged on the copy with old_inc */
     ha_node owner;    /* 0: none */

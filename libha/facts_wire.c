@@ -245,7 +245,8 @@ static void put_guest(struct ha_put *put, const struct ha_guest_fact *g)
     ha_put_name(put, g->name);
     ha_put_u8(put, (uint8_t)g->state);
     ha_put_u8(put, (uint8_t)(g->enabled | g->want_run << 1 | g->failed << 2 | g->quarantined << 3 |
-                             g->by_mig << 4 | g->by_adopt << 5 | g->recall << 6));
+                             g->by_mig << 4 | g->by_adopt << 5 | g->recall << 6 |
+                             g->loose << 7));
     ha_put_u32(put, g->owner);
     ha_put_uuid(put, &g->boot);
     ha_put_u64(put, g->inc);
@@ -282,6 +283,7 @@ static void get_guest(struct ha_get *get, struct ha_guest_fact *g)
     g->by_mig = flags & 16;
     g->by_adopt = flags & 32;
     g->recall = flags & 64;
+    g->loose = flags & 128;
     g->owner = ha_get_u32(get);
     g->boot = ha_get_uuid(get);
     g->inc = ha_get_u64(get);

@@ -171,7 +171,8 @@ static void decide_mig(struct ha *ha, uint32_t i)
     if (prepared && (source_sure || !HA_GUARD(ha, FENCE_FIRST))) {
         struct ha_fact fact = {.kind = HA_FACT_COMMIT, .guest = i, .mig = g->mig};
         ha_propose(ha, &fact);
-    } else if (!prepared && (desk->cancel_mig == g->mig || bad || target_silent(ha, g, desk))) {
+    } else if (!prepared && (desk->cancel_mig == g->mig || bad || !ha_wanted(g) ||
+                             target_silent(ha, g, desk))) {
         abort_mig(ha, i);
     }
 }
@@ -247,7 +248,7 @@ static void assign(struct ha *ha, uint32_t i)
         ha_wake(ha, desk->not_before);
         return;
     }
-    if (g->inc == 0 && !inventories_known(ha, i)) {
+    if ((g->inc == 0 || g->loose) && !inventories_known(ha, i)) {
         ha_wake(ha, ha->now + 1000);
         return;
     }

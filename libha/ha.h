@@ -320,7 +320,8 @@ struct ha_keeper_orders {
     ha_node voters[HA_HOSTS_MAX];
     size_t nvoters;
     bool fence_only;                  /* FO: the lease is own delivery + quorate ring (rule 25) */
-    bool quorate;                     /* FO only: for the current ring */
+    bool quorate;                     /* FO only: in `ring` */
+    struct ha_ring ring;              /* FO only */
     ha_ms beat_ms, lease_ms, watchdog_ms;
     bool empty;                       /* nothing of any guest is on this host */
     bool disarm;                      /* a stable fact says disarmed (only obeyed when empty) */

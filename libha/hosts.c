@@ -451,14 +451,15 @@ void ha_fence_launch(struct ha *ha)
         return;
     if (ha->half)
         f = &ha->log.head;
-    if (ha->half && ha->log.done < ha->log.seq)
+    if (ha->half ? ha->log.done < ha->log.seq : !ha_settled(ha))
         return;
     for (size_t i = 0; i < f->nhosts; i++) {
         const struct ha_host_fact *h = &f->hosts[i];
         const struct ha_host_fact *newest = ha_facts_host(&ha->log.head, h->node);
         struct ha_host_desk *desk = &ha->host_desks[i];
         if (h->state != HA_HOST_FENCING || ha_in_ring(ha, h->node) || desk->fence_id ||
-            newest->state != HA_HOST_FENCING || newest->level != h->level)
+            newest->state != HA_HOST_FENCING || newest->level != h->level ||
+            newest->loss != h->loss || !ha_uuid_eq(&newest->boot, &h->boot))
             continue;
         if (desk->have_result && ha_uuid_eq(&desk->result_boot, &h->boot) &&
             desk->result_loss == h->loss && desk->result_level == h->level)

@@ -288,7 +288,9 @@ static void on_own_beat(struct ha_keeper *k, const struct beat *beat, ha_ms now)
         return;
     if (t > k->own_latest)
         k->own_latest = t;
-    if (k->orders.quorate && t > k->quorate_t)
+    /* rule 25: the verdict is about one ring; of another the daemon has not said anything yet */
+    if (k->orders.quorate && k->ring.seq != 0 && k->orders.ring.node == k->ring.node &&
+        k->orders.ring.seq == k->ring.seq && t > k->quorate_t)
         k->quorate_t = t;
 }
 
@@ -351,13 +353,15 @@ static bool on_event(struct ha_keeper *k, const struct ha_keeper_event *event)
     case HA_KEV_TICK:
         return false;
     case HA_KEV_RING:
+        k->ring = event->u.ring;
+        /* fall through */
+    case HA_KEV_GROUP:
         k->in_group = true;
-        k->ring_joined = event->now;
-        k->orders.quorate = false; /* rule 25: for the current ring; the daemon will say */
         k->beat_due = true;
         return false;
     case HA_KEV_DISCONNECTED:
         k->in_group = false;
+        k->ring = (struct ha_ring){0};
         return true;
     case HA_KEV_ORDERS:
         on_orders(k, event->u.orders, event->now);

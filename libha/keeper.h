@@ -35,7 +35,7 @@ struct ha_keeper {
     ha_ms last_beat;  /* when we last sent one */
     ha_ms own_latest; /* send time of the latest own beat that was delivered to us; -1: none */
     ha_ms next_pet;
-    ha_ms ring_joined;
+    struct ha_ring ring; /* that beats are delivered in; seq 0: none */
     bool in_group;
     bool device;   /* there is a watchdog device and it is armed */
     bool disarmed; /* magic close written */
@@ -58,7 +58,8 @@ struct ha_keeper_memory {
 
 enum ha_keeper_event_type {
     HA_KEV_TICK,
-    HA_KEV_RING,   /* group or ring changed: a beat at once */
+    HA_KEV_RING,   /* another ring: a beat at once */
+    HA_KEV_GROUP,  /* a keeper came or went: a beat at once */
     HA_KEV_BEAT,   /* a beat was delivered (own ones too) */
     HA_KEV_ORDERS, /* the daemon's orders */
     HA_KEV_DEVICE, /* the watchdog device could be armed (armed=true) or not. Arm it when a result
@@ -76,6 +77,7 @@ struct ha_keeper_event {
             size_t len;
         } beat;
         const struct ha_keeper_orders *orders;
+        struct ha_ring ring;
         bool armed;
     } u;
 };

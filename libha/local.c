@@ -308,6 +308,8 @@ void ha_keeper_orders(struct ha *ha)
     fill_voters(ha, &o);
     o.fence_only = ha->config->mode == HA_MODE_FENCE_ONLY;
     o.quorate = o.fence_only && ha_quorate(ha);
+    if (o.quorate)
+        o.ring = ha->ring;
     o.beat_ms = ha->config->timers.beat;
     o.lease_ms = ha->config->timers.lease;
     o.watchdog_ms = ha->config->timers.watchdog;

@@ -347,7 +347,7 @@ static void sort_down(uint64_t *v, size_t n)
 
 /* What is stable here says who the voters are, once it has reached what this epoch was opened on. Before
  * that it may be from long ago, with voters that have been outvoted since. */
-static bool settled(const struct ha *ha)
+bool ha_settled(const struct ha *ha)
 {
     return ha->stable_i >= ha->base.i;
 }
@@ -358,7 +358,7 @@ static bool ack_counts(const struct ha *ha, const struct ha_member *m)
     if (!m->acked || m->left || !m->present)
         return false;
     const struct ha_host_fact *h = ha_facts_host(&ha->stable, m->node);
-    return m->counted || (settled(ha) && h && h->voter &&
+    return m->counted || (ha_settled(ha) && h && h->voter &&
                           ha_uuid_eq(&h->journal, &m->report.journal));
 }
 
@@ -374,17 +374,17 @@ static bool was_voter(const struct ha *ha, ha_node node)
 {
     const struct ha_host_fact *h = ha_facts_host(&ha->stable, node);
     const struct ha_member *m = find_member(ha, node);
-    return settled(ha) ? h && h->voter : m && m->counted;
+    return ha_settled(ha) ? h && h->voter : m && m->counted;
 }
 
 /* Fence-only: index of the first tentative fact that puts a voter back, 0: none. */
 static uint64_t grow_index(const struct ha *ha)
 {
-    size_t old = settled(ha) ? ha_facts_voters(&ha->stable) : ha->base_voters;
+    size_t old = ha_settled(ha) ? ha_facts_voters(&ha->stable) : ha->base_voters;
     if (ha->config->mode != HA_MODE_FENCE_ONLY || old == 0 ||
         ha_facts_voters(&ha->log.head) <= old)
         return 0;
-    uint64_t from = settled(ha) ? ha->stable_i : ha->base.i;
+    uint64_t from = ha_settled(ha) ? ha->stable_i : ha->base.i;
     for (uint64_t i = from + 1; i <= ha_log_key(&ha->log).i; i++) {
         const struct ha_entry *entry = ha_log_entry(&ha->log, i);
         struct ha_fact fact;
@@ -415,7 +415,7 @@ static uint64_t base_voters_ack(const struct ha *ha)
 static uint64_t old_voters_ack(const struct ha *ha)
 {
     uint64_t least = UINT64_MAX;
-    if (!settled(ha))
+    if (!ha_settled(ha))
         return base_voters_ack(ha);
     for (size_t i = 0; i < ha->stable.nhosts; i++) {
         const struct ha_host_fact *h = &ha->stable.hosts[i];

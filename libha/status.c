@@ -198,7 +198,7 @@ static void why_free(const struct ha *ha, const struct ha_guest_fact *g, uint32_
     else if (i < ha->ndesks && ha->desks[i].copies > 0)
         ha_say(r->why, size, "a copy nobody owns is on %s: it is taken over when it runs",
                ha_host_name(ha, ha->desks[i].copy_on));
-    else if (g->inc == 0 && ha->now > ha->phase_since + 5000 && silent_host(ha))
+    else if ((g->inc == 0 || g->loose) && ha->now > ha->phase_since + 5000 && silent_host(ha))
         ha_say(r->why, size, "nobody can tell whether it runs on %s by hand: start xvm-had there, or fence it",
                ha_host_name(ha, silent_host(ha)));
     else if (i < ha->ndesks && ha->now < ha->desks[i].not_before)

@@ -117,8 +117,10 @@ void sim_keeper_start(struct sim_world *w, struct sim_host *h)
     sim_keeper_event(w, h,
                      &(struct ha_keeper_event){
                          .type = HA_KEV_DEVICE, .now = sim_clock(w, h), .u.armed = h->armed});
-    if (h->cs)
+    if (h->cs && h->ring) {
         sim_keeper_ring(w, h);
+        sim_keepers_group(w, h);
+    }
     sim_keeper_news(w, h, sim_delay(w, SIM_MS(1), SIM_MS(50)));
 }
 
@@ -130,6 +132,7 @@ void sim_keeper_kill(struct sim_world *w, struct sim_host *h)
     ha_keeper_remember(&h->k, &h->kmemory);
     h->keeper = false;
     h->keeper_life++;
+    sim_keepers_group(w, h);
     sim_keeper_news(w, h, sim_delay(w, SIM_MS(1), SIM_MS(20)));
 }
 
@@ -199,7 +202,20 @@ void sim_keeper_tick(struct sim_world *w, struct sim_host *h)
 
 void sim_keeper_ring(struct sim_world *w, struct sim_host *h)
 {
-    sim_keeper_event(w, h, &(struct ha_keeper_event){.type = HA_KEV_RING, .now = sim_clock(w, h)});
+    struct ha_keeper_event e = {.type = HA_KEV_RING, .now = sim_clock(w, h)};
+    e.u.ring = h->told_keeper_ring;
+    sim_keeper_event(w, h, &e);
+}
+
+/* A keeper came or went: the others of its ring are told. */
+void sim_keepers_group(struct sim_world *w, const struct sim_host *h)
+{
+    for (unsigned i = 0; i < w->nhosts; i++) {
+        struct sim_host *o = &w->hosts[i];
+        struct ha_keeper_event e = {.type = HA_KEV_GROUP, .now = sim_clock(w, o)};
+        if (o != h && o->keeper && h->ring && o->ring == h->ring && sim_net_live(o))
+            sim_keeper_event(w, o, &e);
+    }
 }
 
 void sim_keeper_beat(struct sim_world *w, struct sim_host *h, const struct sim_entry *entry)

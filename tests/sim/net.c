@@ -489,6 +489,7 @@ void sim_net_conf(struct sim_world *w, struct sim_host *h)
         h->group[i] = 0;
     for (size_t k = 0; k < c->ngroup; k++)
         h->group[sim_host_index(w, c->group[k].node)] = c->group[k].pid;
+    h->told_keeper_ring = c->ring;
     sim_keeper_ring(w, h);
     bool q = sim_net_quorate(w, h);
     bool early = sim_chance(w, 300);

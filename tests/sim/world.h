@@ -280,7 +280,7 @@ struct sim_host {
     } forced;
     int backends_slow; /* ms */
     /* what the core was told last, and the checker's notes */
-    struct ha_ring told_ring, told_verdict_ring;
+    struct ha_ring told_ring, told_verdict_ring, told_keeper_ring;
     bool told_quorate;
     uint32_t told_members;
     struct ha_key seen_head, seen_stable;
@@ -521,6 +521,7 @@ void sim_keeper_start(struct sim_world *w, struct sim_host *h);
 void sim_keeper_kill(struct sim_world *w, struct sim_host *h);
 void sim_keeper_event(struct sim_world *w, struct sim_host *h, const struct ha_keeper_event *event);
 void sim_keeper_beat(struct sim_world *w, struct sim_host *h, const struct sim_entry *entry);
+void sim_keepers_group(struct sim_world *w, const struct sim_host *h);
 void sim_keeper_ring(struct sim_world *w, struct sim_host *h);
 void sim_keeper_tick(struct sim_world *w, struct sim_host *h);
 void sim_keeper_news(struct sim_world *w, struct sim_host *h, sim_us delay);

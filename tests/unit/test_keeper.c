@@ -56,7 +56,8 @@ static struct ha_keeper_result tick(struct ha_keeper *k, ha_ms now)
 
 static struct ha_keeper_result ring(struct ha_keeper *k, ha_ms now)
 {
-    return step(k, (struct ha_keeper_event){.type = HA_KEV_RING, .now = now});
+    return step(k, (struct ha_keeper_event){
+                       .type = HA_KEV_RING, .now = now, .u.ring = {1, (uint64_t)now}});
 }
 
 static struct ha_keeper_result device(struct ha_keeper *k, ha_ms now, bool armed)
@@ -386,6 +387,7 @@ static void fence_only_lease(void **state)
 {
     struct ha_keeper a;
     struct ha_keeper_orders o = orders_for(2);
+    struct ha_keeper_result r;
     struct letter la;
 
     (void)state;
@@ -396,18 +398,26 @@ static void fence_only_lease(void **state)
     deliver(&a, 1001, &la);
     assert_int_equal(ha_keeper_lease(&a), INT64_MIN);
     o.quorate = true;
+    o.ring = (struct ha_ring){1, 1000};
     order(&a, 1100, o);
     la = beat_of(&a, 1200);
     deliver(&a, 1201, &la);
     assert_int_equal(ha_keeper_lease(&a), INT64_MIN); /* a new ring: nobody has said of this one */
+    o.ring = (struct ha_ring){1, 1200};
     order(&a, 1202, o);
     deliver(&a, 1203, &la);
     assert_int_equal(ha_keeper_lease(&a), 1200 + X);
+    r = step(&a, (struct ha_keeper_event){.type = HA_KEV_GROUP, .now = 1250});
+    assert_true(r.send); /* another keeper came or went: the ring is the same */
+    memcpy(la.data, r.beat, r.beat_len);
+    la.len = r.beat_len;
+    deliver(&a, 1251, &la);
+    assert_int_equal(ha_keeper_lease(&a), 1250 + X);
     o.quorate = false;
     order(&a, 1300, o);
     la = beat_of(&a, 1700);
     deliver(&a, 1701, &la);
-    assert_int_equal(ha_keeper_lease(&a), 1200 + X); /* runs out by itself */
+    assert_int_equal(ha_keeper_lease(&a), 1250 + X); /* runs out by itself */
 }
 
 static void beats_in_time(void **state)

@@ -7,8 +7,12 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <stddef.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <systemd/sd-daemon.h>
+#include <unistd.h>
 
 #include "log.h"
 #include "ring_memory.h"
@@ -520,11 +524,33 @@ static int enter_safe_mode(struct xvm_daemon *d)
     return 0;
 }
 
+/* Two daemons on one host would be one member of the group, with two minds. The name is the network
+ * namespace's, as corosync's own is; it goes with the process. */
+static int be_the_only_one(void)
+{
+    static const struct sockaddr_un name = {.sun_family = AF_UNIX, .sun_path = "\0xvm-had"};
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), r;
+
+    if (fd < 0)
+        return -errno;
+    if (bind(fd, (const struct sockaddr *)&name, offsetof(struct sockaddr_un, sun_path) + 8) == 0)
+        return 0; /* open as long as the daemon lives */
+    r = -errno;
+    close(fd);
+    return r;
+}
+
 /* Folders, loop, what is left of an earlier life. */
 static int setup_base(struct xvm_daemon *d, bool *ret_safe_mode)
 {
-    int r = xvm_mkdirs(d->options.run_dir, 0755);
+    int r = be_the_only_one();
 
+    if (r < 0) {
+        xvm_log(HA_SEV_ERROR, "%s", r == -EADDRINUSE ? "another xvm-had runs on this host"
+                                                     : strerror(-r));
+        return r;
+    }
+    r = xvm_mkdirs(d->options.run_dir, 0755);
     if (r < 0) {
         xvm_log(HA_SEV_ERROR, "cannot make %s: %s", d->options.run_dir, strerror(-r));
         return r;

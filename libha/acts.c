@@ -501,7 +501,8 @@ static void tell_fences(struct ha *ha)
 uint8_t ha_host_flags(const struct ha *ha)
 {
     return (uint8_t)((ha->inventory ? HA_HOST_INVENTORY : 0) | (ha->keeper ? HA_HOST_KEEPER : 0) |
-                     (ha->armed ? HA_HOST_ARMED : 0));
+                     (ha->armed ? HA_HOST_ARMED : 0) |
+                     (ha->log.failed ? HA_HOST_NO_JOURNAL : 0));
 }
 
 static void tell_host(struct ha *ha)

@@ -342,6 +342,34 @@ static void ask_host(struct ha *ha, const struct ha_ask *ask, struct outcome *o)
     OUTCOME(o, 0, "%s counts as off, on your word; its guests start elsewhere", ask->host);
 }
 
+static void ask(struct ha *ha, const struct ha_ask *ask, struct outcome *o)
+{
+    switch (ask->command) {
+    case HA_CMD_START:
+    case HA_CMD_STOP:
+    case HA_CMD_ENABLE:
+    case HA_CMD_DISABLE:
+    case HA_CMD_CLEAR:
+    case HA_CMD_MOVE:
+    case HA_CMD_MOVE_CANCEL:
+        if (ha->half)
+            OUTCOME(o, -EAGAIN,
+                    "half of the hosts are missing: no guest is touched before they are confirmed "
+                    "dead, by a fence device or by `xvmhactl fence confirm HOST`");
+        else
+            ask_guest(ha, ask, o);
+        break;
+    case HA_CMD_FENCE_CONFIRM:
+    case HA_CMD_HOST_REPLACE:
+        ask_host(ha, ask, o);
+        ha->decide_due = true; /* the facts come with the next round */
+        break;
+    default:
+        OUTCOME(o, -EOPNOTSUPP, "the coordinator does not know this command: upgrade it");
+        break;
+    }
+}
+
 void ha_decide_asks(struct ha *ha)
 {
     size_t kept = 0;
@@ -352,25 +380,7 @@ void ha_decide_asks(struct ha *ha)
             continue;
         }
         struct outcome o = {0};
-        switch (p->ask.command) {
-        case HA_CMD_START:
-        case HA_CMD_STOP:
-        case HA_CMD_ENABLE:
-        case HA_CMD_DISABLE:
-        case HA_CMD_CLEAR:
-        case HA_CMD_MOVE:
-        case HA_CMD_MOVE_CANCEL:
-            ask_guest(ha, &p->ask, &o);
-            break;
-        case HA_CMD_FENCE_CONFIRM:
-        case HA_CMD_HOST_REPLACE:
-            ask_host(ha, &p->ask, &o);
-            ha->decide_due = true; /* the facts come with the next round */
-            break;
-        default:
-            OUTCOME(&o, -EOPNOTSUPP, "the coordinator does not know this command: upgrade it");
-            break;
-        }
+        ask(ha, &p->ask, &o);
         ha_report(ha, HA_REPORT_COMMAND, HA_SEV_NOTICE, p->from, p->ask.guest, "%s: %s",
                   p->ask.who, o.text);
         if (o.code < 0) {

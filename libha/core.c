@@ -170,7 +170,7 @@ static void journal_failed(struct ha *ha, const char *text)
     ha_wake(ha, ha->log.retry_at);
     if (ha->log.failed)
         return;
-    ha->log.failed = true;
+    ha->log.failed = ha->acts_due = true;
     if (ha_is_coordinator(ha))
         ha_again(ha, "the coordinator cannot write its journal");
     ha_report(ha, HA_REPORT_JOURNAL, HA_SEV_ALERT, ha->self, NULL,
@@ -200,6 +200,7 @@ static void journaled(struct ha *ha, uint64_t seq)
         return;
     if (log->failed) {
         log->failed = false;
+        ha->acts_due = true;
         ha_report(ha, HA_REPORT_JOURNAL, HA_SEV_NOTICE, ha->self, NULL,
                   "the journal is written again");
         if (ha->phase != HA_PHASE_START)

@@ -108,10 +108,9 @@ void ha_decide(struct ha *ha)
         decide_begin(ha); /* rule 5: an open coordinator's first fact */
     if (!ha_uuid_zero(&ha->prop.cluster)) {
         ha_decide_hosts(ha);
-        if (!ha->half) {
-            ha_decide_asks(ha);
+        ha_decide_asks(ha);
+        if (!ha->half)
             ha_decide_guests(ha);
-        }
     }
     send_batch(ha);
     ha_fence_launch(ha);
@@ -278,6 +277,7 @@ static void tell_host(struct ha *ha, struct ha_member *m, const struct ha_tell *
     } else if (t->kind == HA_TELL_HOST) {
         m->report.inventory = t->how & HA_HOST_INVENTORY;
         m->report.keeper = t->how & HA_HOST_KEEPER;
+        m->report.no_journal = t->how & HA_HOST_NO_JOURNAL;
         m->report.armed = t->how & HA_HOST_ARMED;
         m->report.nguests = t->guest;
         m->report.memory_kib = t->inc;

@@ -40,6 +40,8 @@ const char *ha_host_unfit(const struct ha *ha, const struct ha_host_fact *h)
             return "has not acknowledged this epoch";
         if (!m->report.keeper)
             return "has no keeper running";
+        if (m->report.no_journal)
+            return "cannot write its journal";
         if (!m->report.inventory)
             return "cannot tell what runs on it";
         if (m->leaving)

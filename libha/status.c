@@ -74,6 +74,7 @@ static void host_why(const struct ha *ha, ha_ms now, const struct ha_host_fact *
                      struct ha_host_status *r)
 {
     const char *name = ha_host_name(ha, h->node);
+    const struct ha_member *m = find_member(ha, h->node);
     const char *bound_why = "";
     ha_ms at = INT64_MAX;
     if (h->state == HA_HOST_LOST || h->state == HA_HOST_FENCING)
@@ -113,6 +114,9 @@ static void host_why(const struct ha *ha, ha_ms now, const struct ha_host_fact *
             ha_say(r->why, sizeof r->why,
                    "unmanaged: no daemon answers there, its guests go on; `systemctl start "
                    "xvm-had` there");
+        else if (m && m->report.no_journal)
+            ha_say(r->why, sizeof r->why,
+                   "it cannot write its journal, so it takes no guests: is its disk full?");
         else if (h->distrusted)
             ha_say(r->why, sizeof r->why, "its fence device lied once: check it");
         break;
@@ -144,9 +148,8 @@ void ha_status_host(const struct ha *ha, ha_ms now, size_t i, struct ha_host_sta
     }
     r->coordinator = ha->phase == HA_PHASE_OPEN && ha->coord == r->node;
     for (uint32_t k = 0; k < ha->stable.nguests; k++) {
-        const struct ha_guest_config *g = ha_guest_config(ha, k);
-        if (g && r->node && ha->stable.guests[k].owner == r->node)
-            r->memory_used_kib += g->memory_kib;
+        if (ha_guest_config(ha, k) && r->node && ha->stable.guests[k].owner == r->node)
+            r->memory_used_kib += ha_guest_need_kib(ha, &ha->stable, k);
     }
     host_why(ha, now, h, r);
     if (!r->why[0] && r->drift)

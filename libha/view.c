@@ -321,6 +321,7 @@ static struct ha_msg_report own_report(const struct ha *ha)
         .inventory = ha->inventory,
         .armed = ha->armed,
         .keeper = ha->keeper,
+        .no_journal = ha->log.failed,
         .synced_last = ha->synced_last,
         .leaving = ha->leaving,
         .memory_kib = ha->memory_kib,

@@ -192,6 +192,29 @@ def case_two_hosts(room):
     c.wait_all_run(guests, [b], 60)
 
 
+def case_two_hosts_keeper(room):
+    """Two hosts: a keeper that is killed ends no guest, on its own host or on the other."""
+    c = Cluster(room, n=2, levels=("power",)).start()
+    before = time.time()
+    for x in c.nodes:
+        x.services["keeper"].kill(signal.SIGKILL)
+        time.sleep(10)  # longer than a lease
+    assert_undisturbed(c, c.guests, before)
+    assert not c.power.offs(), "a host was fenced"
+
+
+def case_second_daemon(room):
+    """A second daemon on the same host, whatever folders it is given, is refused."""
+    c = Cluster(room).start()
+    before, node = time.time(), c.nodes[-1]
+    r = node.run(program("xvm-had"), "--config", c.config_path(node), "--log-target=console",
+                 "--run-dir", "/run/second", "--state-dir", "/run/second/state")
+    assert r.returncode != 0 and "another xvm-had runs" in r.stdout + r.stderr, r.stdout + r.stderr
+    time.sleep(2)
+    assert c.status(node)["synced"]
+    assert_undisturbed(c, c.guests, before)
+
+
 def case_definitions(room):
     """A guest's configuration file is on one host only; that host dies, the others start the guest. A
     file that an operator changes is taken everywhere."""

@@ -521,12 +521,30 @@ static void tell_host(struct ha *ha)
                         .guest = ha->stable_known ? (uint32_t)ha->nlocals : ha->host_told.guest,
                         .inc = ha->memory_kib,
                         .mig = ha->config->hash,
-                        .how = ha_host_flags(ha)};
-    if (t.mig != ha->host_told.mig || t.guest != ha->host_told.guest || t.inc != ha->host_told.inc ||
+                        .how = ha_host_flags(ha),
+                        .look = ha->look_index};
+    if (t.look != ha->host_told.look || t.mig != ha->host_told.mig || t.guest != ha->host_told.guest || t.inc != ha->host_told.inc ||
         t.how != ha->host_told.how) {
         ha_tell_send(ha, &t);
         ha->host_told = t;
     }
+}
+
+/* Guests that somebody may have started by hand are looked for, before they are started. */
+static void look(struct ha *ha)
+{
+    uint64_t need = 0;
+    for (size_t i = 0; i < ha->stable.nguests && ha->stable_known; i++) {
+        const struct ha_guest_fact *g = &ha->stable.guests[i];
+        if (g->state == HA_GUEST_FREE && ha_wanted(g) && (g->inc == 0 || g->loose) &&
+            g->asked_index > need)
+            need = g->asked_index;
+    }
+    if (need <= ha->look_index || ha->look_asked >= need)
+        return;
+    ha->look_asked = ha->stable_i;
+    ha->look_asked_at = ha->now;
+    ha_ask_inventory(ha);
 }
 
 void ha_acts(struct ha *ha)
@@ -552,6 +570,7 @@ void ha_acts(struct ha *ha)
         ha_ask_inventory(ha);
     else if (unsure)
         ha_wake(ha, ha->asked_inventory + RETRY);
+    look(ha);
     tell_fences(ha);
     tell_host(ha);
     if (may_tell(ha))

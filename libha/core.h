@@ -196,6 +196,9 @@ struct ha {
     struct ha_facts stable; /* log.head is the newest */
     uint64_t stable_i;
     uint64_t quiet_i;  /* up to here facts are history: not reported when they become stable */
+    uint64_t look_index; /* the latest complete look began when this much was stable here */
+    uint64_t look_asked; /* and one that is under way; 0: none */
+    ha_ms look_asked_at;
     bool stable_known; /* became stable in an open epoch since this daemon started */
 
     /* keeper */

@@ -282,6 +282,7 @@ static void tell_host(struct ha *ha, struct ha_member *m, const struct ha_tell *
         m->report.nguests = t->guest;
         m->report.memory_kib = t->inc;
         m->report.config_hash = t->mig;
+        m->report.look = t->look;
     } else if (t->kind == HA_TELL_FENCE) {
         for (size_t i = 0; i < ha->log.head.nhosts; i++) {
             if (ha->log.head.hosts[i].node != t->host)

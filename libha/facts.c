@@ -319,7 +319,7 @@ static void apply_host(struct ha_facts *facts, const struct ha_fact *f, uint64_t
     }
 }
 
-static int apply_register(struct ha_facts *facts, const struct ha_fact *f)
+static int apply_register(struct ha_facts *facts, const struct ha_fact *f, uint64_t index)
 {
     if (facts->nguests == facts->guests_size) {
         size_t size = facts->guests_size ? facts->guests_size * 2 : 16;
@@ -330,7 +330,8 @@ static int apply_register(struct ha_facts *facts, const struct ha_fact *f)
         facts->guests_size = size;
     }
     struct ha_guest_fact *g = &facts->guests[facts->nguests++];
-    *g = (struct ha_guest_fact){.enabled = f->enabled, .want_run = f->want_run};
+    *g = (struct ha_guest_fact){
+        .enabled = f->enabled, .want_run = f->want_run, .asked_index = index};
     ha_name_copy(g->name, f->name);
     return 0;
 }
@@ -388,7 +389,7 @@ static void apply_commit(struct ha_guest_fact *g)
     g->mig = 0;
 }
 
-static void apply_guest(struct ha_facts *facts, const struct ha_fact *f)
+static void apply_guest(struct ha_facts *facts, const struct ha_fact *f, uint64_t index)
 {
     struct ha_guest_fact *g = &facts->guests[f->guest];
     switch (f->kind) {
@@ -396,11 +397,13 @@ static void apply_guest(struct ha_facts *facts, const struct ha_fact *f)
         g->want_run = f->want_run;
         g->enabled = f->enabled;
         g->loose = (g->loose && !g->owner) || !f->want_run || !f->enabled;
+        g->asked_index = index;
         break;
     case HA_FACT_CLEAR:
         g->failed = g->quarantined = false;
         g->restarts = g->start_losses = 0;
         g->avoid = 0;
+        g->asked_index = index;
         break;
     case HA_FACT_ASSIGN:
     case HA_FACT_ADOPT:
@@ -453,7 +456,7 @@ int ha_facts_apply(struct ha_facts *facts, const struct ha_fact *f, uint64_t ind
         apply_voters(facts, f);
         break;
     case HA_FACT_REGISTER:
-        return apply_register(facts, f);
+        return apply_register(facts, f, index);
     case HA_FACT_IN:
     case HA_FACT_LOST:
     case HA_FACT_FENCING:
@@ -475,7 +478,7 @@ int ha_facts_apply(struct ha_facts *facts, const struct ha_fact *f, uint64_t ind
     case HA_FACT_VACATED:
     case HA_FACT_RECALL:
     case HA_FACT_DEFINE:
-        apply_guest(facts, f);
+        apply_guest(facts, f, index);
         break;
     case HA_FACT_BEGIN:
     case HA_FACT_COUNT:

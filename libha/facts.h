@@ -109,6 +109,8 @@ struct ha_guest_fact {
     enum ha_guest_state state;
     bool enabled, want_run, failed, quarantined;
     bool loose;       /* nobody wanted it here for a while: someone may have started it by hand */
+    uint64_t asked_index; /* of the fact since which it is wanted: who was asked before that what runs
+                             there does not know of what was started by hand until then */
     bool by_mig;      /* this incarnation came by a migration: never created (rule 10) */
     bool by_adopt;    /* this incarnation is to be tagged on the copy with old_inc */
     ha_node owner;    /* 0: none */

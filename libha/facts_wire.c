@@ -266,6 +266,7 @@ static void put_guest(struct ha_put *put, const struct ha_guest_fact *g)
     ha_put_uuid(put, &g->def);
     ha_put_u64(put, g->need_kib);
     ha_put_u8(put, g->def_flags);
+    ha_put_u64(put, g->asked_index);
 }
 
 static void get_guest(struct ha_get *get, struct ha_guest_fact *g)
@@ -305,6 +306,7 @@ static void get_guest(struct ha_get *get, struct ha_guest_fact *g)
     g->def = ha_get_uuid(get);
     g->need_kib = ha_get_u64(get);
     g->def_flags = ha_get_u8(get);
+    g->asked_index = ha_get_u64(get);
 }
 
 void ha_facts_encode(struct ha_put *put, const struct ha_facts *facts)

@@ -45,6 +45,8 @@
     X(PROMISE,          "an open below the promise is accepted")                                   \
     X(FSYNC_ACK,        "acks are sent before the journal is durable")                             \
     X(FENCE_FIRST,      "commit while the source is lost but not confirmed")                       \
+    X(FRESH_LOOK,       "who looked before a guest was wanted is believed that it is not there")   \
+    X(LET_GO,           "a guest that was disabled or stopped cannot have been started by hand")   \
     X(FENCE_ANNOUNCED,  "a fence is launched on facts that may be old")                            \
     X(QUORUM,           "facts change without quorum")
 /* clang-format on */

@@ -196,8 +196,8 @@ static void adopt(struct ha *ha, uint32_t i)
     ha_propose(ha, &fact);
 }
 
-/* A guest that was never ours may run anywhere by hand: first every host in the ring must have told
- * what runs there, and those that are lost must be confirmed dead. */
+/* A guest that was never ours, or was let go, may run anywhere by hand: first every host in the ring must
+ * have looked since it is wanted, and those that are lost must be confirmed dead. */
 static bool inventories_known(const struct ha *ha, uint32_t guest)
 {
     for (size_t i = 0; i < ha->prop.nhosts; i++) {
@@ -206,7 +206,8 @@ static bool inventories_known(const struct ha *ha, uint32_t guest)
         if (h->state == HA_HOST_LOST || h->state == HA_HOST_FENCING)
             return false;
         if ((ha_in_ring(ha, h->node) || h->state == HA_HOST_IN) &&
-            (!m || !m->report.inventory || m->report.nguests <= guest))
+            (!m || !m->report.inventory || m->report.nguests <= guest ||
+             (m->report.look < ha->prop.guests[guest].asked_index && HA_GUARD(ha, FRESH_LOOK))))
             return false;
     }
     return true;
@@ -248,7 +249,7 @@ static void assign(struct ha *ha, uint32_t i)
         ha_wake(ha, desk->not_before);
         return;
     }
-    if ((g->inc == 0 || g->loose) && !inventories_known(ha, i)) {
+    if ((g->inc == 0 || (g->loose && HA_GUARD(ha, LET_GO))) && !inventories_known(ha, i)) {
         ha_wake(ha, ha->now + 1000);
         return;
     }

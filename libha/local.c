@@ -95,6 +95,10 @@ void ha_acts_inventory(struct ha *ha, const struct ha_event *event)
     ha->inventory = true;
     ha->looked = event->u.inventory.looked;
     ha->memory_kib = event->u.inventory.memory_kib;
+    if (ha->look_asked && (!ha->looked || ha->looked >= ha->look_asked_at)) {
+        ha->look_index = ha->look_asked;
+        ha->look_asked = 0;
+    }
     match_copies(ha, 0);
     for (size_t i = 0; i < ha->nlocals; i++)
         if (!ha->locals[i].op && !is_newer(ha, &ha->locals[i]))

@@ -75,6 +75,7 @@ void ha_msg_put_report(struct ha_put *put, const struct ha_msg_report *r)
     ha_put_u32(put, (uint32_t)r->lease_ms);
     ha_put_u32(put, (uint32_t)r->watchdog_ms);
     ha_put_u32(put, r->nguests);
+    ha_put_u64(put, r->look);
     ha_put_u32(put, r->ncopies);
 }
 
@@ -103,6 +104,7 @@ void ha_msg_get_report(struct ha_get *get, struct ha_msg_report *r)
     r->lease_ms = ha_get_u32(get);
     r->watchdog_ms = ha_get_u32(get);
     r->nguests = ha_get_u32(get);
+    r->look = ha_get_u64(get);
     r->ncopies = ha_get_u32(get);
 }
 
@@ -168,6 +170,7 @@ void ha_msg_put_tell(struct ha_put *put, const struct ha_tell *t)
     ha_put_uuid(put, &t->boot);
     ha_put_u32(put, t->loss);
     ha_put_u32(put, t->level);
+    ha_put_u64(put, t->look);
 }
 
 void ha_msg_get_tell(struct ha_get *get, struct ha_tell *t)
@@ -181,6 +184,7 @@ void ha_msg_get_tell(struct ha_get *get, struct ha_tell *t)
     t->boot = ha_get_uuid(get);
     t->loss = ha_get_u32(get);
     t->level = ha_get_u32(get);
+    t->look = ha_get_u64(get);
 }
 
 void ha_msg_put_ask(struct ha_put *put, const struct ha_ask *ask)

@@ -58,6 +58,7 @@ struct ha_msg_report {
     uint64_t config_hash;
     ha_ms lease_ms, watchdog_ms; /* the X and W it works by */
     uint32_t nguests;    /* guests its facts know: about these its copies are complete */
+    uint64_t look;       /* its latest look began when the facts up to this index were stable there */
     uint32_t ncopies;    /* in this part; read with ha_msg_get_copy */
 };
 
@@ -98,6 +99,7 @@ struct ha_tell {
     ha_node host;
     struct ha_uuid boot;
     uint32_t loss, level;
+    uint64_t look; /* HOST: as in a report */
 };
 
 struct ha_ask {

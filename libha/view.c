@@ -329,6 +329,7 @@ static struct ha_msg_report own_report(const struct ha *ha)
         .lease_ms = ha->config->timers.lease,
         .watchdog_ms = ha->config->timers.watchdog,
         .nguests = (uint32_t)ha->nlocals,
+        .look = ha->look_index,
     };
     return r;
 }
@@ -342,7 +343,8 @@ static void report_send(struct ha *ha)
         .guest = (uint32_t)ha->nlocals,
         .inc = ha->memory_kib,
         .mig = ha->config->hash,
-        .how = ha_host_flags(ha)};
+        .how = ha_host_flags(ha),
+        .look = ha->look_index};
     do {
         struct ha_msg_report r = own_report(ha);
         struct ha_put copies = {0};

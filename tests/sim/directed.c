@@ -75,6 +75,9 @@ const struct sim_directed sim_directed[] = {
      "10s journal-slow host2 900ms for 4s\n10s journal-slow host3 900ms for 4s\n"
      "10s journal-slow host4 900ms for 4s\n"
      "10s when \"host1 report open*\" +300ms daemon-stuck host1 for 12s\n50s end\n"},
+    {"let-go", "LET_GO", 3, 1, false, "ds", false,
+     "10s cmd host2 disable g1\n20s hand-start host1 g1\n22s daemon-kill host1 for 30s\n"
+     "30s cmd host2 enable g1\n60s end\n"},
     {"fence-fails", "FENCE_FAILED", 3, 1, false, "d", true,
      "10s fence @g1 fail for 20s\n10s cut @g1 for 20s\n50s end\n"},
     {"worker-alone", "WORKERS_EMPTY", 3, 1, false, "ds", true,

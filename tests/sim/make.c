@@ -384,6 +384,7 @@ static void make_random(uint64_t seed, const struct sim_options *o, struct sim_r
         s->config->guests[i].config_path = path;
     s->host_memory_kib = (uint64_t)shape.fit * GUEST_KIB;
     s->boot_ms = sim_rng_range(&r, 3000, 15000);
+    s->look_ms = (ha_ms[]){0, 0, 50, 1500, 4000}[seed % 5];
     s->faults_ms = o->secs ? o->secs : sim_rng_range(&r, 20000, 120000);
     s->settle_ms = 300000;
     s->lies = o->lies;

@@ -361,30 +361,14 @@ void sim_daemon_kstate(struct sim_world *w, struct sim_host *h)
     step(w, h, &e);
 }
 
-void sim_daemon_inventory(struct sim_world *w, struct sim_host *h)
+static size_t list_copies(struct sim_world *w, const struct sim_host *h, struct ha_copy *ret_copies)
 {
-    struct ha_copy copies[SIM_COPIES_MAX];
     size_t n = 0;
-    h->inv_event = false;
-    if (!can_run(h))
-        return;
-    bool known = !h->inv_unknown && !sim_chance(w, w->rates.inventory_unknown);
-    for (unsigned k = 0; k < SIM_WORKS_MAX; k++) { /* an old worker is waited out first, a move is
-                                                      not: it may last */
-        bool move = h->works[k].what == HA_OP_SEND || h->works[k].what == HA_OP_RECEIVE;
-        if (h->works[k].stage != SIM_WORK_FREE && h->works[k].daemon != h->daemon_life &&
-            h->inv_wait && !move)
-            known = false;
-    }
-    if (!known)
-        sim_inventory_soon(w, h);
-    else
-        h->inv_wait = false;
-    for (unsigned k = 0; known && k < SIM_COPIES_MAX; k++) {
+    for (unsigned k = 0; k < SIM_COPIES_MAX; k++) {
         const struct sim_copy *c = &h->copies[k];
         if (!c->id)
             continue;
-        struct ha_copy *to = &copies[n++];
+        struct ha_copy *to = &ret_copies[n++];
         *to = (struct ha_copy){.inc = c->inc,
                                .mig = c->mig,
                                .state = c->state,
@@ -392,10 +376,60 @@ void sim_daemon_inventory(struct sim_world *w, struct sim_host *h)
                                .backends = c->backends};
         memcpy(to->guest, w->guests[c->guest].name, HA_NAME_MAX);
     }
+    return n;
+}
+
+/* The driver can tell: nothing ails it, and it has waited out the workers of an earlier daemon. A move
+ * is not waited for: it may last. */
+static bool can_look(struct sim_world *w, struct sim_host *h)
+{
+    bool known = !h->inv_unknown && !sim_chance(w, w->rates.inventory_unknown);
+    for (unsigned k = 0; k < SIM_WORKS_MAX; k++) {
+        bool move = h->works[k].what == HA_OP_SEND || h->works[k].what == HA_OP_RECEIVE;
+        if (h->works[k].stage != SIM_WORK_FREE && h->works[k].daemon != h->daemon_life &&
+            h->inv_wait && !move)
+            known = false;
+    }
+    return known;
+}
+
+void sim_daemon_inventory(struct sim_world *w, struct sim_host *h)
+{
+    h->inv_event = false;
+    if (!can_run(h))
+        return;
+    if (h->look.at) { /* one look at a time */
+        sim_inventory_soon(w, h);
+        return;
+    }
+    h->look.known = can_look(w, h);
+    if (!h->look.known)
+        sim_inventory_soon(w, h);
+    else
+        h->inv_wait = false;
+    h->look.n = h->look.known ? list_copies(w, h, h->look.copies) : 0;
+    if (w->setup->look_ms && sim_rng_chance(&w->op_rng, 600)) {
+        sim_us d = sim_rng_range(&w->op_rng, SIM_MS(1), SIM_MS(w->setup->look_ms));
+        h->look.at = sim_clock(w, h);
+        sim_schedule(w, w->now + d, SIM_EV_LOOKED, h->i, h->daemon_life, 0);
+        return;
+    }
+    sim_daemon_looked(w, h);
+}
+
+void sim_daemon_looked(struct sim_world *w, struct sim_host *h)
+{
+    ha_ms at = h->look.at;
+    if (!can_run(h)) { /* read when the daemon goes on */
+        sim_schedule(w, w->now + SIM_MS(50), SIM_EV_LOOKED, h->i, h->daemon_life, 0);
+        return;
+    }
+    h->look.at = 0;
     struct ha_event e = {
         .type = HA_EV_INVENTORY,
         .now = sim_clock(w, h),
-        .u.inventory = {known, copies, n, known ? h->memory_kib : 0},
+        .u.inventory = {h->look.known, h->look.copies, h->look.n,
+                        h->look.known ? h->memory_kib : 0, at},
     };
     step(w, h, &e);
 }
@@ -415,6 +449,7 @@ void sim_daemon_start(struct sim_world *w, struct sim_host *h)
     h->tick_at = 0;
     h->headdq = h->ndq = 0;
     h->inv_wait = true;
+    h->look.at = 0;
     h->told_keeper = 0;
     h->daemon_since = w->now;
     h->told_ring = h->told_verdict_ring = (struct ha_ring){0};

@@ -308,6 +308,10 @@ static void dispatch_daemon(struct sim_world *w, struct sim_host *h, const struc
     case SIM_EV_INVENTORY:
         sim_daemon_inventory(w, h);
         break;
+    case SIM_EV_LOOKED:
+        if (alive)
+            sim_daemon_looked(w, h);
+        break;
     default:
         break;
     }

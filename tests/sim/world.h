@@ -42,7 +42,8 @@ enum sim_event_type {
     SIM_EV_KSTATE,     /* the keeper's state reaches its daemon */
     SIM_EV_KORDERS,    /* orders reach the keeper; a: struct sim_orders */
     SIM_EV_FSYNC,      /* the journal's write under way is durable */
-    SIM_EV_INVENTORY,  /* the driver reports */
+    SIM_EV_INVENTORY,  /* the driver looks, and reports at once or later */
+    SIM_EV_LOOKED,     /* it reports what it saw a while ago */
     SIM_EV_WORK_BEGIN, /* a: index of a work << 32 | its serial, also below */
     SIM_EV_WORK_END,
     SIM_EV_WORK_TIMEOUT,
@@ -273,6 +274,12 @@ struct sim_host {
     uint8_t files[SIM_GUESTS_MAX]; /* version of a guest's configuration file; 0: none here */
     bool inv_event, inv_unknown, inv_wait;
     struct {
+        bool known;
+        struct ha_copy copies[SIM_COPIES_MAX];
+        size_t n;
+        ha_ms at; /* when the look began, own clock; 0: none is on its way */
+    } look;
+    struct {
         enum ha_op what; /* 0: any */
         enum sim_outcome outcome;
         unsigned times;
@@ -401,6 +408,7 @@ struct sim_setup {
     struct sim_rates rates;
     uint64_t host_memory_kib;
     uint32_t no_watchdog; /* mask of hosts */
+    ha_ms look_ms;        /* most that a look at the hypervisor takes; 0: none takes any time */
     bool no_files;        /* no host has any guest's configuration file, until `define` */
     bool lies;            /* devices may lie: doubles are then possible, the alarm is checked */
     bool calm;            /* scenario: small fixed delays, no chance */
@@ -539,6 +547,7 @@ void sim_daemon_define(struct sim_world *w, struct sim_host *h, int guest, bool 
 void sim_daemon_tick(struct sim_world *w, struct sim_host *h);
 void sim_daemon_kstate(struct sim_world *w, struct sim_host *h);
 void sim_daemon_inventory(struct sim_world *w, struct sim_host *h);
+void sim_daemon_looked(struct sim_world *w, struct sim_host *h);
 void sim_daemon_drain(struct sim_world *w, struct sim_host *h);
 void sim_daemon_command(struct sim_world *w, struct sim_host *h, enum ha_command command,
                         const char *guest, const char *host, const char *text);

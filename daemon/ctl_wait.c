@@ -64,6 +64,14 @@ static enum verdict judge_moved(struct watch *w, const json_t *guest)
     return in_trouble(guest) ? HOPELESS : NOT_YET;
 }
 
+/* `stop` and `disable` change different wishes; either keeps it from running again. */
+static enum verdict judge_stopped(const json_t *guest)
+{
+    bool wanted = ctl_bool(guest, "want_run") && ctl_bool(guest, "enabled");
+
+    return ctl_string(guest, "host")[0] == '\0' && !wanted ? REACHED : NOT_YET;
+}
+
 static enum verdict judge(struct watch *w, const json_t *guest)
 {
     const char *condition = ctl_string(guest, "condition");
@@ -75,8 +83,7 @@ static enum verdict judge(struct watch *w, const json_t *guest)
         /* Just after the command the old reason may still be there. */
         return in_trouble(guest) && w->since > SETTLE_MS ? HOPELESS : NOT_YET;
     case GOAL_STOPPED:
-        return ctl_string(guest, "host")[0] == '\0' && !ctl_bool(guest, "want_run") ? REACHED
-                                                                                    : NOT_YET;
+        return judge_stopped(guest);
     case GOAL_MOVED:
         return judge_moved(w, guest);
     }

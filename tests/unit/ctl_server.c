@@ -88,6 +88,10 @@ static void act(struct server *s, const struct ha_request *r, struct ha_guest_st
         guest->want_run = false;
         begin(s, guest, 0);
         snprintf(text, size, "%s will be shut down", guest->name);
+    } else if (r->command == HA_CMD_DISABLE) {
+        guest->enabled = false;
+        begin(s, guest, 0);
+        snprintf(text, size, "%s is disabled", guest->name);
     } else if (r->command == HA_CMD_MOVE) {
         guest->state = HA_GUEST_MIGRATING;
         guest->target = 3;

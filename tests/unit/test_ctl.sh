@@ -86,6 +86,7 @@ expect 0 'configuration reloaded: 3 hosts' reload
 expect 0 'build: starting on host2' start build --wait
 expect 0 'build: running on host2' start build --wait
 expect 0 'build: stopped' stop build --wait
+expect 0 'mail: disabled' disable mail --timeout 20
 expect 0 'db1: migrating on host1 to host3' move db1 --wait
 expect 7 'web2 is still stopping on host2 after 0 s' stop web2 --timeout 0
 expect 0 '^mail$' names guests

@@ -54,20 +54,23 @@ static int fail_connect(const struct ctl *ctl, int error)
     return fail(ctl, CTL_NO_DAEMON, text);
 }
 
-static int fail_talk(const struct ctl *ctl, int error)
+/* No answer. A call that changes something may have been taken: then the outcome is not known. */
+static int fail_talk(const struct ctl *ctl, const char *method, int error)
 {
-    char text[256];
+    bool changes =
+        strcmp(method, "org.xvmha.Command") == 0 || strcmp(method, "org.xvmha.Reload") == 0;
+    char text[400];
 
-    if (error == EAGAIN) {
+    if (error == EAGAIN)
         snprintf(text, sizeof(text),
-                 "no answer from xvm-had within %d s: the cluster may be busy "
-                 "or without a coordinator, see `xvmhactl status`",
-                 ANSWER_TIMEOUT_S);
-        return fail(ctl, CTL_TIMEOUT, text);
-    }
-    snprintf(text, sizeof(text), "connection to xvm-had lost%s%s: see `journalctl -u xvm-had`",
-             error != 0 ? ": " : "", error != 0 ? strerror(error) : "");
-    return fail(ctl, CTL_NO_DAEMON, text);
+                 "no answer from xvm-had within %d s%s: is it stuck? `systemctl status xvm-had`",
+                 ANSWER_TIMEOUT_S,
+                 changes ? ". The command may still be carried out, see `xvmhactl status`" : "");
+    else
+        snprintf(text, sizeof(text), "connection to xvm-had lost%s%s%s: see `journalctl -u xvm-had`",
+                 error != 0 ? ": " : "", error != 0 ? strerror(error) : "",
+                 changes ? ". The command may still be carried out, see `xvmhactl status`" : "");
+    return fail(ctl, error == EAGAIN || changes ? CTL_TIMEOUT : CTL_NO_DAEMON, text);
 }
 
 static int exit_code_of(const char *error, const json_t *params)
@@ -81,7 +84,9 @@ static int exit_code_of(const char *error, const json_t *params)
     if (strcmp(error, "org.xvmha.Failed") == 0) {
         const json_t *quorate = json_object_get(params, "quorate");
 
-        /* A wrong file is a wrong file, with quorum or without. */
+        /* Nobody knows whether it was done; a wrong file is a wrong file, with quorum or without. */
+        if (ctl_int(params, "code") == -ETIMEDOUT)
+            return CTL_TIMEOUT;
         if (json_is_false(quorate) && ctl_int(params, "code") != -EINVAL)
             return CTL_NO_QUORUM;
     }
@@ -205,7 +210,7 @@ int ctl_call(const struct ctl *ctl, const char *method, json_t *params, json_t *
     r = talk(fd, method, params, &text);
     close(fd);
     if (r < 0)
-        return fail_talk(ctl, r == -ECONNRESET ? 0 : -r);
+        return fail_talk(ctl, method, r == -ECONNRESET ? 0 : -r);
     answer = json_loads(text, 0, NULL);
     free(text);
     if (!json_is_object(answer)) {

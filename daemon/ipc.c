@@ -4,6 +4,7 @@
 #include "ipc.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -198,6 +199,15 @@ static void client_next_message(struct xvm_client *client)
         client->in = NULL;
         client->in_size = 0;
     }
+}
+
+/* A daemon that was stopped for a while finds messages of clients that have given up since. Closing
+ * only the sending side, as some programs do, is not giving up. */
+bool xvm_client_gone(const struct xvm_client *client)
+{
+    struct pollfd poll_fd = {.fd = client->fd};
+
+    return poll(&poll_fd, 1, 0) == 1 && (poll_fd.revents & (POLLHUP | POLLERR)) != 0;
 }
 
 static int on_client(sd_event_source *source, int fd, uint32_t revents, void *user)

@@ -55,7 +55,9 @@ struct xvm_ipc {
     struct xvm_event_log *events;
 };
 
-/* ipc.c: queue an answer; takes over `parameters` (may be NULL: empty). */
+/* ipc.c: the client has closed its end altogether. */
+bool xvm_client_gone(const struct xvm_client *client);
+/* Queue an answer; takes over `parameters` (may be NULL: empty). */
 void xvm_client_answer(struct xvm_client *client, json_t *parameters);
 void xvm_client_error(struct xvm_client *client, const char *error, json_t *parameters);
 /* The same, with {"text": …} as its parameters. */

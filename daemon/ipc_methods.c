@@ -355,6 +355,8 @@ static void call(struct xvm_client *client, json_t *message, const char *name)
         unknown_method(client, name);
     else if (client->access < method->access)
         permission_denied(client, method->access);
+    else if (!client->oneway && xvm_client_gone(client))
+        client->closing = true; /* nobody waits for it any more, so nobody expects it to be done */
     else if (params != NULL && !json_is_object(params) && !json_is_null(params))
         invalid_parameter(client, "parameters");
     else

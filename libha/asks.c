@@ -159,9 +159,9 @@ void ha_answer_deliver(struct ha *ha, struct ha_get *get)
 void ha_clients_fail(struct ha *ha, const char *why)
 {
     for (size_t i = 0; i < ha->nclients; i++)
-        ha_reply(ha, ha->clients[i].client, -EAGAIN,
-                 "%s: whether the command counted is not known; look at `status`, repeat it if not",
-                 why);
+        ha_reply(ha, ha->clients[i].client, -ETIMEDOUT,
+                 "no answer: %s. The command may have been carried out, see `xvmhactl status`; "
+                 "repeat it if not", why);
     ha->nclients = 0;
     if (ha->init_client)
         ha_reply(ha, ha->init_client, -EAGAIN, "the founding was interrupted (%s): repeat it", why);

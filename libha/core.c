@@ -282,7 +282,8 @@ static void clients_tick(struct ha *ha)
             continue;
         }
         ha_reply(ha, ha->clients[i].client, -ETIMEDOUT,
-                 "no answer from the coordinator yet: look at `status`");
+                 "no answer from the coordinator: the command may still be carried out, see "
+                 "`xvmhactl status`");
         ha->clients[i] = ha->clients[--ha->nclients];
     }
 }

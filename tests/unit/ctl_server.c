@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "../../daemon/ipc.h"
 #include "fake_core.h"
@@ -111,6 +112,12 @@ static void on_command(void *user, const struct ha_request *r)
         xvm_ipc_reply(s->ipc, r->client, -EAGAIN, "no quorum: 1 of 3 hosts is here");
         return;
     }
+    if (strcmp(r->guest, "build") == 0 && r->command == HA_CMD_CLEAR) {
+        xvm_ipc_reply(s->ipc, r->client, -ETIMEDOUT, "no answer from the coordinator");
+        return;
+    }
+    if (strcmp(r->guest, "build") == 0 && r->command == HA_CMD_ENABLE)
+        _exit(0); /* dies with the command in its hands */
     if (strcmp(r->guest, "new-one") == 0) {
         xvm_ipc_reply(s->ipc, r->client, -EBUSY, "new-one is already moving");
         return;

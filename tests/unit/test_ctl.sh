@@ -91,6 +91,9 @@ expect 0 'db1: migrating on host1 to host3' move db1 --wait
 expect 7 'web2 is still stopping on host2 after 0 s' stop web2 --timeout 0
 expect 0 '^mail$' names guests
 expect 0 '^host3$' names hosts
+expect 7 'no answer from the coordinator' clear build
+expect 7 'connection to xvm-had lost. The command may still be carried out' enable build
+serve good
 if "$ctl" --socket "$dir/sock" status | grep -q "$(printf '\033')"; then
     echo "FAILED: colours in a pipe"
     failed=1

@@ -404,6 +404,44 @@ static void test_late_answers(void **state)
     close(a);
 }
 
+/* A daemon that was stopped comes back to commands whose clients have given up. */
+static void test_clients_that_have_gone(void **state)
+{
+    struct world *w = *state;
+    int fd = dial(w);
+
+    say(fd, COMMAND("\"command\":\"stop\",\"guest\":\"db1\""));
+    close(fd);
+    pump(w);
+    assert_int_equal(w->nrequests, 0);
+    /* behind a call that was answered while it was there */
+    fd = dial(w);
+    w->answer_later = true;
+    say(fd, COMMAND("\"command\":\"start\",\"guest\":\"db1\""));
+    say(fd, COMMAND("\"command\":\"stop\",\"guest\":\"db1\""));
+    pump(w);
+    assert_int_equal(w->nrequests, 1);
+    close(fd);
+    xvm_ipc_reply(w->ipc, w->request.client, 0, "started");
+    pump(w);
+    assert_int_equal(w->nrequests, 1);
+    w->answer_later = false;
+    /* who only stops sending still waits for the answer */
+    fd = dial(w);
+    say(fd, COMMAND("\"command\":\"stop\",\"guest\":\"db1\""));
+    assert_int_equal(shutdown(fd, SHUT_WR), 0);
+    json_decref(hear(w, fd));
+    assert_int_equal(w->nrequests, 2);
+    close(fd);
+    /* and a call that wants no answer counts whoever made it */
+    fd = dial(w);
+    say(fd, "{\"method\":\"org.xvmha.Command\",\"oneway\":true,\"parameters\":{\"command\":"
+            "\"stop\",\"guest\":\"db1\"}}");
+    close(fd);
+    pump(w);
+    assert_int_equal(w->nrequests, 3);
+}
+
 static void test_pieces_and_oneway(void **state)
 {
     struct world *w = *state;
@@ -665,7 +703,7 @@ int main(void)
         TEST(test_reload),        TEST(test_late_answers), TEST(test_pieces_and_oneway),
         TEST(test_garbage),       TEST(test_too_long),     TEST(test_slow_clients),
         TEST(test_many_clients),  TEST(test_access),       TEST(test_other_users),
-        TEST(test_second_daemon),
+        TEST(test_second_daemon), TEST(test_clients_that_have_gone),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -23,6 +23,7 @@ enum {
     XVM_EXIT_FAILURE = 1, /* could not start, or ran out of memory */
     XVM_EXIT_USAGE = 2,
     XVM_EXIT_HALT = 3, /* a safety check of the core failed: look before you start it again */
+    XVM_EXIT_JOURNAL = 4, /* the journal is damaged, or of a newer version: an operator must act */
 };
 
 struct xvm_options {

@@ -129,11 +129,26 @@ int xvm_journal_file_replace(struct xvm_journal_file *file, const void *records,
 
 /* ------------------------------------------------------------------------------------- reading */
 
+#define ANEW                                                                                       \
+    " This host must not guess what it had promised: move the file away (keep it), `systemctl "      \
+    "restart xvm-had`, and the other hosts admit this one anew"
+
 static int error_set(struct ha_error *error, int code, const char *format, const char *dir)
 {
     memset(error, 0, sizeof(*error));
     error->code = code;
     snprintf(error->text, sizeof(error->text), format, dir);
+    return code;
+}
+
+/* The same, and what the system says about it. */
+static int error_errno(struct ha_error *error, int code, const char *format, const char *dir)
+{
+    size_t n;
+
+    error_set(error, code, format, dir);
+    n = strlen(error->text);
+    snprintf(error->text + n, sizeof(error->text) - n, ": %s", strerror(-code));
     return code;
 }
 
@@ -183,18 +198,15 @@ static int read_frames(struct xvm_journal_file *file, const unsigned char *data,
                              "that version again",
                              dir);
         if (r < 0)
-            return error_set(error, r, "cannot take in the records of %s/journal", dir);
+            return error_errno(error, r, "cannot take in the records of %s/journal", dir);
     }
     if (at < size && good_frame_after(data, at + 1, size))
         return error_set(error, -EUCLEAN,
-                         "%s/journal is damaged in its middle. This host must not guess what it "
-                         "had promised: move the file away, start again, and this host is "
-                         "admitted anew by the others",
-                         dir);
+                         "%s/journal is damaged in its middle." ANEW, dir);
     if (at < size && ftruncate(file->fd, (off_t)at) < 0)
-        return error_set(error, -errno, "cannot cut off the torn end of %s/journal", dir);
+        return error_errno(error, -errno, "cannot cut off the torn end of %s/journal", dir);
     if (at < size && fsync(file->fd) < 0)
-        return error_set(error, -errno, "cannot cut off the torn end of %s/journal", dir);
+        return error_errno(error, -errno, "cannot cut off the torn end of %s/journal", dir);
     file->end = at;
     return 0;
 }
@@ -208,7 +220,7 @@ static int load(struct xvm_journal_file *file, const char *dir, xvm_journal_reco
     int r = 0;
 
     if (fstat(file->fd, &st) < 0)
-        return error_set(error, -errno, "cannot read %s/journal", dir);
+        return error_errno(error, -errno, "cannot read %s/journal", dir);
     data = malloc((size_t)st.st_size + 1);
     if (!data)
         return error_set(error, -ENOMEM, "%s/journal: out of memory", dir);
@@ -222,9 +234,11 @@ static int load(struct xvm_journal_file *file, const char *dir, xvm_journal_reco
         got += (size_t)n;
     }
     if (got != (size_t)st.st_size)
-        r = error_set(error, -EIO, "cannot read all of %s/journal", dir);
+        r = error_errno(error, -EIO, "cannot read all of %s/journal", dir);
+    else if (got == 0)
+        r = error_set(error, -EUCLEAN, "%s/journal is empty, which no journal ever is." ANEW, dir);
     else if (got < sizeof(file_head) || memcmp(data, file_head, sizeof(file_head)) != 0)
-        r = error_set(error, -EUCLEAN, "%s/journal is not a journal of this program", dir);
+        r = error_set(error, -EUCLEAN, "%s/journal does not begin as a journal does." ANEW, dir);
     else
         r = read_frames(file, data, got, dir, record, user, error);
     free(data);
@@ -237,10 +251,10 @@ static int lock(struct xvm_journal_file *file, const char *dir, struct ha_error 
 {
     file->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (file->dir_fd < 0)
-        return error_set(error, -errno, "cannot open the folder %s", dir);
+        return error_errno(error, -errno, "cannot open the folder %s", dir);
     file->lock_fd = openat(file->dir_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (file->lock_fd < 0)
-        return error_set(error, -errno, "cannot open %s/lock", dir);
+        return error_errno(error, -errno, "cannot open %s/lock", dir);
     if (flock(file->lock_fd, LOCK_EX | LOCK_NB) < 0)
         return error_set(error, -EBUSY, "another xvm-had works on %s", dir);
     return 0;
@@ -260,7 +274,7 @@ int xvm_journal_file_open(struct xvm_journal_file *file, const char *dir, xvm_jo
     if (file->fd >= 0)
         return load(file, dir, record, user, ret_error);
     if (errno != ENOENT)
-        return error_set(ret_error, -errno, "cannot open %s/journal", dir);
+        return error_errno(ret_error, -errno, "cannot open %s/journal", dir);
     r = xvm_journal_file_replace(file, NULL, 0);
-    return r < 0 ? error_set(ret_error, r, "cannot write %s/journal", dir) : 0;
+    return r < 0 ? error_errno(ret_error, r, "cannot write %s/journal", dir) : 0;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* xvm-had: options, and the loop. */
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -150,8 +151,11 @@ int main(int argc, char **argv)
         return XVM_EXIT_USAGE;
     }
     xvm_log_open(target, "xvm-had");
-    if (identify(&options, given) < 0 || xvm_daemon_setup(&self, &options) < 0)
+    if (identify(&options, given) < 0)
         return XVM_EXIT_FAILURE;
+    r = xvm_daemon_setup(&self, &options);
+    if (r < 0)
+        return r == -EUCLEAN || r == -EBADMSG ? XVM_EXIT_JOURNAL : XVM_EXIT_FAILURE;
     r = sd_event_loop(self.loop);
     if (r < 0)
         xvm_log(HA_SEV_ALERT, "the event loop failed: %s", strerror(-r));

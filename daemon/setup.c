@@ -455,8 +455,10 @@ static int restore(struct xvm_daemon *d)
     if (!d->core)
         return -ENOMEM;
     r = xvm_journal_open(d->options.state_dir, on_record, d, &d->journal, &error);
-    if (r < 0)
-        xvm_log(HA_SEV_ERROR, "%s: %s", error.text, strerror(-r));
+    if (r < 0) {
+        xvm_log(HA_SEV_ERROR, "%s", error.text);
+        sd_notifyf(0, "STATUS=%s", error.text);
+    }
     return r;
 }
 

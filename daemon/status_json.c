@@ -74,6 +74,8 @@ static const char *host_condition(const struct status *st, const struct ha_host_
     case HA_HOST_IN:
         if (!h->member)
             return "missing";
+        if (st->s.unheard && h->node != st->s.self)
+            return "silent";
         if (!h->daemon)
             return "unmanaged";
         if (h->synced)
@@ -115,6 +117,10 @@ static const char *guest_condition(const struct status *st, const struct ha_gues
         return "host lost";
     if (owner != NULL && owner->state == HA_HOST_IN && !owner->member)
         return "host missing"; /* what it does there is not known here */
+    if (g->ended)
+        return "ended";
+    if (owner != NULL && st->s.unheard && g->owner != st->s.self)
+        return "unknown";
     switch (g->state) {
     case HA_GUEST_FREE:
         return free_guest_condition(g);
@@ -164,7 +170,7 @@ static void note_guest(struct status *st, const struct ha_guest_status *g, const
     char way_out[HA_TEXT_MAX];
     const char *text = g->why;
     bool trouble = g->failed || g->quarantined || strcmp(condition, "blocked") == 0 ||
-                   strcmp(condition, "host lost") == 0;
+                   strcmp(condition, "host lost") == 0 || strcmp(condition, "ended") == 0;
 
     if (g->state == HA_GUEST_STARTING || g->state == HA_GUEST_MIGRATING ||
         g->state == HA_GUEST_ARRIVED || strcmp(condition, "stopping") == 0)
@@ -227,15 +233,15 @@ static json_t *head_json(const struct status *st, const struct ha_config *config
     ha_ms lease = s->lease_until > st->now ? s->lease_until - st->now : 0;
 
     return json_pack("{s:s, s:o, s:o, s:o, s:b, s:s, s:o, s:{s:I, s:o}, s:b, s:b, s:b, s:I, s:b, "
-                     "s:b, s:I, s:I}",
+                     "s:b, s:b, s:b, s:I, s:I}",
                      "version", XVM_VERSION, "cluster",
                      xvm_json_text(config != NULL ? config->cluster_name : ""), "self",
                      node_name(st, s->self), "coordinator", node_name(st, s->coordinator),
                      "quorate", s->quorate, "phase", ha_phase_name(s->phase), "sentence",
                      xvm_json_text(s->sentence), "epoch", "number", (json_int_t)s->epoch.number,
                      "host", node_name(st, s->epoch.node), "founded", s->founded, "synced",
-                     s->synced, "waiting", s->waiting, "lease_ms", (json_int_t)lease, "keeper",
-                     s->keeper, "empty", s->empty, "head", (json_int_t)s->head.i, "stable",
+                     s->synced, "waiting", s->waiting, "lease_ms", (json_int_t)lease, "lapsed", s->lapsed,
+                     "unheard", s->unheard, "keeper", s->keeper, "empty", s->empty, "head", (json_int_t)s->head.i, "stable",
                      (json_int_t)s->stable.i);
 }
 

@@ -141,10 +141,12 @@ static void deliver(struct ha *ha, const struct ha_event *event)
     case HA_MSG_CHAIR: {
         struct ha_epoch e = ha_get_epoch(&get);
         if (!get.failed && ha_stamp(ha, e) && from == ha->coord &&
-            head.instance == ha->coord_instance)
+            head.instance == ha->coord_instance) {
             ha->coord_heard = ha->now;
-        else
+            ha->silent = false;
+        } else {
             ha_view_outside(ha);
+        }
         break;
     }
     case HA_MSG_ASK:

@@ -100,6 +100,7 @@ struct ha_host_desk {
     struct ha_uuid result_boot;
     uint32_t result_loss, result_level;
     bool result_told;
+    char fence_error[HA_TEXT_MAX]; /* of the last fence from here that failed */
     bool under_way_told;
     bool announced; /* in this epoch, at announced_at: a fence that is about to be launched */
     ha_ms announced_at;
@@ -151,6 +152,7 @@ struct ha {
     struct ha_view_id view;
     ha_ms view_since, phase_since;
     bool established;   /* accepted an open in this ring: not every `again` is for us */
+    bool silent;        /* the coordinator, since its time was over the last time */
     bool opened;        /* an open was delivered in this view: the only one (rule 5) */
     bool open_sent, report_due, closed;
     uint64_t report_journal; /* sent once this is durable */

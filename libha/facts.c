@@ -353,8 +353,10 @@ static void apply_assign(struct ha_facts *facts, struct ha_guest_fact *g, const 
 
 static void apply_released(struct ha_guest_fact *g, const struct ha_fact *f)
 {
-    bool failure = f->how == HA_RELEASE_CRASH || f->how == HA_RELEASE_START_FAILED ||
-                   f->how == HA_RELEASE_POWEROFF;
+    /* one that was to end has not failed, however it ended */
+    bool wanted = g->want_run && g->enabled;
+    bool failure = wanted && (f->how == HA_RELEASE_CRASH || f->how == HA_RELEASE_START_FAILED ||
+                              f->how == HA_RELEASE_POWEROFF);
     g->state = HA_GUEST_FREE;
     g->avoid = f->how == HA_RELEASE_START_FAILED ? g->owner : 0;
     g->owner = 0;

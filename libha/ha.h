@@ -473,6 +473,7 @@ struct ha_guest_status {
     bool want_run;
     bool failed;      /* restart limit used up */
     bool quarantined; /* two hosts were lost while it started */
+    bool ended;       /* its owner is this host, which has no copy of it any more */
     ha_node owner;    /* 0: none */
     ha_node target;   /* of a migration; 0: none */
     uint64_t inc;
@@ -495,6 +496,8 @@ struct ha_status {
     bool synced;        /* this host is a synced member of an open epoch */
     bool waiting;       /* validly waiting: no quorum, not founded, or not admitted yet */
     ha_ms lease_until;
+    bool lapsed;        /* there was a lease, and it is over: this host's guests are ended */
+    bool unheard;       /* nothing comes from the others, not even news: what follows may be old */
     bool keeper;
     bool empty;
     char sentence[HA_TEXT_MAX]; /* what this daemon is doing, for STATUS= and `status` */

@@ -502,6 +502,10 @@ void ha_fence_event(struct ha *ha, const struct ha_event *event)
         desk->result_loss = desk->launched_loss;
         desk->result_level = desk->launched_level;
         desk->result_told = false;
+        ha_say(desk->fence_error, sizeof desk->fence_error, "%s",
+               event->u.fence.result == HA_RESULT_OK ? ""
+               : event->u.fence.text                 ? event->u.fence.text
+                                                     : "no answer");
         ha_node node = i < ha->log.head.nhosts ? ha->log.head.hosts[i].node : 0;
         if (event->u.fence.result != HA_RESULT_OK)
             ha_report(ha, HA_REPORT_HOST_FENCE_FAIL, HA_SEV_ERROR, node, NULL,

@@ -14,6 +14,26 @@ static const struct ha_member *find_member(const struct ha *ha, ha_node node)
     return NULL;
 }
 
+/* What an operator is shown: stable facts. Half of the voters make nothing stable until the others are
+ * confirmed, and act on what they have written down (rule 26), so then it is that. */
+static const struct ha_facts *shown(const struct ha *ha)
+{
+    return ha->half && ha->phase == HA_PHASE_OPEN ? &ha->log.head : &ha->stable;
+}
+
+/* This host had a lease and has it no more: its guests are ended, or will be in a moment. */
+static bool lapsed(const struct ha *ha)
+{
+    return ha->started && ha->now >= ha->lapse_at && ha->lapse_at != INT64_MIN &&
+           ha->now >= ha->lease_until;
+}
+
+/* Nothing comes from the others any more, not even that corosync's ring has changed. */
+static bool unheard(const struct ha *ha)
+{
+    return ha->phase == HA_PHASE_OPEN && (ha->silent || (ha->coord == ha->self && lapsed(ha)));
+}
+
 static void sentence(const struct ha *ha, struct ha_status *s)
 {
     char *dst = s->sentence;
@@ -30,13 +50,24 @@ static void sentence(const struct ha *ha, struct ha_status *s)
         ha_say(dst, size,
                "no cluster founded yet: with every host up, run `xvmhactl init` once");
     else if (!s->quorate)
-        ha_say(dst, size, "no quorum: waiting for more hosts, nothing is started or fenced");
+        ha_say(dst, size, "no quorum: waiting for more hosts, nothing is started or fenced%s",
+               s->lapsed ? "; this host's lease has lapsed, its guests were ended" : "");
     else if (ha->phase != HA_PHASE_OPEN)
         ha_say(dst, size, "the hosts are agreeing on a coordinator");
     else if (ha->fetching)
         ha_say(dst, size, "fetching the cluster's facts from %s", ha_host_name(ha, ha->coord));
-    else if (!s->synced)
+    else if (!s->synced && !s->unheard)
         ha_say(dst, size, "waiting to be admitted by %s", ha_host_name(ha, ha->coord));
+    else if (s->lapsed && s->unheard)
+        ha_say(dst, size,
+               "cut off: nothing is heard from the other hosts, this host's lease has lapsed and its "
+               "guests were ended; is corosync stuck here?");
+    else if (s->unheard)
+        ha_say(dst, size, "nothing is heard from %s, the coordinator; is corosync stuck?",
+               ha_host_name(ha, ha->coord));
+    else if (s->lapsed)
+        ha_say(dst, size, "this host's lease has lapsed, its guests were ended: its keeper %s",
+               ha->keeper ? "gets no echoes from the other keepers" : "is gone");
     else
         ha_say(dst, size, "synced, %s", ha->coord == ha->self ? "coordinating" : "following");
 }
@@ -54,20 +85,39 @@ void ha_status(const struct ha *ha, ha_ms now, struct ha_status *s)
                             .keeper = ha->keeper,
                             .empty = ha_empty(ha)};
     (void)now;
+    s->lapsed = lapsed(ha);
+    s->unheard = unheard(ha);
     struct ha_key key = {{0}, 0};
     uint64_t hash;
     if (ha_log_at(&ha->log, ha->stable_i, &key, &hash))
         s->stable = key;
     s->coordinator = ha->phase == HA_PHASE_OPEN ? ha->coord : 0;
     s->founded = !ha_uuid_zero(&ha->log.head.cluster);
-    const struct ha_host_fact *h = ha_facts_host(&ha->stable, ha->self);
+    const struct ha_host_fact *h = ha_facts_host(shown(ha), ha->self);
     const struct ha_member *m = find_member(ha, ha->self);
     s->synced = ha->phase == HA_PHASE_OPEN && !ha->fetching && m && m->acked && h &&
                 h->state == HA_HOST_IN && ha_uuid_eq(&h->boot, &ha->boot) && !ha->log.failed;
     s->waiting = !s->synced && !ha->halted && ha->connected;
-    s->nhosts = ha->stable.nhosts || !ha->config ? ha->stable.nhosts : ha->config->nhosts;
-    s->nguests = ha->stable.nguests;
+    s->nhosts = shown(ha)->nhosts || !ha->config ? shown(ha)->nhosts : ha->config->nhosts;
+    s->nguests = shown(ha)->nguests;
     sentence(ha, s);
+}
+
+/* The way out comes first: the fence agent's words may be long. */
+static void lost_why(const struct ha *ha, const struct ha_host_fact *h, struct ha_host_status *r)
+{
+    const char *name = ha_host_name(ha, h->node), *error = "";
+    if (!h->tried) {
+        ha_say(r->why, sizeof r->why,
+               "not confirmed dead; if it is off for sure: `xvmhactl fence confirm %s`", name);
+        return;
+    }
+    for (size_t i = 0; i < ha->log.head.nhosts; i++)
+        if (ha->log.head.hosts[i].node == h->node)
+            error = ha->host_desks[i].fence_error;
+    ha_say(r->why, sizeof r->why,
+           "fencing fails and is retried; if it is off for sure: `xvmhactl fence confirm %s`%s%s",
+           name, error[0] ? "; what the fence said: " : "", error);
 }
 
 static void host_why(const struct ha *ha, ha_ms now, const struct ha_host_fact *h,
@@ -81,25 +131,19 @@ static void host_why(const struct ha *ha, ha_ms now, const struct ha_host_fact *
         at = ha_bound_at(ha, h, &bound_why);
     switch (h->state) {
     case HA_HOST_FENCING:
-        ha_say(r->why, sizeof r->why, "being fenced, level %u; its guests wait for that",
-               h->level + 1);
+        ha_say(r->why, sizeof r->why, "its guests wait for that (level %u)%s%s%s", h->level + 1,
+               h->rounds || h->level ? "; if it is off for sure: `xvmhactl fence confirm " : "",
+               h->rounds || h->level ? name : "", h->rounds || h->level ? "`" : "");
         break;
     case HA_HOST_LOST:
         if (at != INT64_MAX && at > now)
-            ha_say(r->why, sizeof r->why,
-                   "lost: its watchdog will have ended it in %lu s at the latest",
+            ha_say(r->why, sizeof r->why, "its watchdog will have ended it in %lu s at the latest",
                    (unsigned long)((at - now + 999) / 1000));
-        else if (h->tried)
-            ha_say(r->why, sizeof r->why,
-                   "lost, fencing failed and is retried; if it is off for sure: `xvmhactl fence "
-                   "confirm %s`", name);
         else
-            ha_say(r->why, sizeof r->why,
-                   "lost and not confirmed dead; if it is off for sure: `xvmhactl fence confirm "
-                   "%s`", name);
+            lost_why(ha, h, r);
         break;
     case HA_HOST_DEAD:
-        ha_say(r->why, sizeof r->why, "confirmed dead; it is admitted again when it comes back");
+        ha_say(r->why, sizeof r->why, "it is admitted again when it comes back");
         break;
     case HA_HOST_OUT:
         ha_say(r->why, sizeof r->why, "said goodbye");
@@ -112,8 +156,7 @@ static void host_why(const struct ha *ha, ha_ms now, const struct ha_host_fact *
             ha_say(r->why, sizeof r->why, "not in the ring; it is waited for, then fenced");
         else if (!r->daemon)
             ha_say(r->why, sizeof r->why,
-                   "unmanaged: no daemon answers there, its guests go on; `systemctl start "
-                   "xvm-had` there");
+                   "no daemon answers there, its guests go on; `systemctl start xvm-had` there");
         else if (m && m->report.no_journal)
             ha_say(r->why, sizeof r->why,
                    "it cannot write its journal, so it takes no guests: is its disk full?");
@@ -128,9 +171,9 @@ void ha_status_host(const struct ha *ha, ha_ms now, size_t i, struct ha_host_sta
     *r = (struct ha_host_status){0};
     static const struct ha_host_fact none;
     const struct ha_host_fact *h = &none;
-    if (ha->stable.nhosts)
-        h = &ha->stable.hosts[i];
-    r->node = ha->stable.nhosts ? h->node : ha->config->hosts[i].node;
+    if (shown(ha)->nhosts)
+        h = &shown(ha)->hosts[i];
+    r->node = shown(ha)->nhosts ? h->node : ha->config->hosts[i].node;
     const struct ha_host_config *c = ha_host_config(ha, r->node);
     r->name = c ? c->name : NULL;
     r->state = h->state;
@@ -147,25 +190,23 @@ void ha_status_host(const struct ha *ha, ha_ms now, size_t i, struct ha_host_sta
         r->memory_kib = m->report.memory_kib;
     }
     r->coordinator = ha->phase == HA_PHASE_OPEN && ha->coord == r->node;
-    for (uint32_t k = 0; k < ha->stable.nguests; k++) {
-        if (ha_guest_config(ha, k) && r->node && ha->stable.guests[k].owner == r->node)
-            r->memory_used_kib += ha_guest_need_kib(ha, &ha->stable, k);
+    for (uint32_t k = 0; k < shown(ha)->nguests; k++) {
+        if (ha_guest_config(ha, k) && r->node && shown(ha)->guests[k].owner == r->node)
+            r->memory_used_kib += ha_guest_need_kib(ha, shown(ha), k);
     }
     host_why(ha, now, h, r);
-    if (!r->why[0] && r->drift)
-        ha_say(r->why, sizeof r->why, "its /etc/xvm-ha.yaml differs from this host's");
 }
 
 /* A host in the ring of which nobody knows what runs there. */
 static ha_node silent_host(const struct ha *ha)
 {
-    for (size_t i = 0; i < ha->stable.nhosts; i++) {
-        const struct ha_member *m = find_member(ha, ha->stable.hosts[i].node);
-        enum ha_host_state state = ha->stable.hosts[i].state;
+    for (size_t i = 0; i < shown(ha)->nhosts; i++) {
+        const struct ha_member *m = find_member(ha, shown(ha)->hosts[i].node);
+        enum ha_host_state state = shown(ha)->hosts[i].state;
         if (state == HA_HOST_LOST || state == HA_HOST_FENCING)
-            return ha->stable.hosts[i].node;
-        if (ha_in_ring(ha, ha->stable.hosts[i].node) && (!m || !m->acked || !m->report.inventory))
-            return ha->stable.hosts[i].node;
+            return shown(ha)->hosts[i].node;
+        if (ha_in_ring(ha, shown(ha)->hosts[i].node) && (!m || !m->acked || !m->report.inventory))
+            return shown(ha)->hosts[i].node;
     }
     return 0;
 }
@@ -181,10 +222,10 @@ static void why_free(const struct ha *ha, const struct ha_guest_fact *g, uint32_
         ha_say(r->why, size, "stopped by an operator: `xvmhactl start %s`", g->name);
     else if (g->quarantined)
         ha_say(r->why, size,
-               "quarantined: two hosts were lost while it started; `xvmhactl clear %s` tries again",
+               "two hosts were lost while it started; `xvmhactl clear %s` tries again",
                g->name);
     else if (g->failed)
-        ha_say(r->why, size, "failed too often: `xvmhactl clear %s` tries again", g->name);
+        ha_say(r->why, size, "it ended too often; `xvmhactl clear %s` tries again", g->name);
     else if (!r->managed)
         ha_say(r->why, size, "not in the configuration any more");
     else if (!ha_quorate(ha))
@@ -216,7 +257,7 @@ static void why_owned(const struct ha *ha, const struct ha_guest_fact *g, uint32
                       struct ha_guest_status *r)
 {
     const char *name = ha_host_name(ha, g->owner);
-    const struct ha_host_fact *h = ha_facts_host(&ha->stable, g->owner);
+    const struct ha_host_fact *h = ha_facts_host(shown(ha), g->owner);
     size_t size = sizeof r->why;
     if (h && (h->state == HA_HOST_LOST || h->state == HA_HOST_FENCING)) {
         ha_say(r->why, size,
@@ -226,6 +267,16 @@ static void why_owned(const struct ha *ha, const struct ha_guest_fact *g, uint32
     }
     if (h && !ha_in_ring(ha, g->owner) && ha->phase != HA_PHASE_START) {
         ha_say(r->why, size, "its host %s is away: waited for, then fenced", name);
+        return;
+    }
+    if (r->ended) {
+        ha_say(r->why, size, "it has ended here%s",
+               lapsed(ha) ? ": this host's lease had lapsed; the others may start it"
+                          : ", which the cluster has not noted yet");
+        return;
+    }
+    if (g->owner != ha->self && unheard(ha)) {
+        ha_say(r->why, size, "what runs on %s is not known here: nothing is heard from there", name);
         return;
     }
     if (!ha_wanted(g)) {
@@ -244,7 +295,7 @@ static void why_owned(const struct ha *ha, const struct ha_guest_fact *g, uint32
 void ha_status_guest(const struct ha *ha, ha_ms now, size_t i, struct ha_guest_status *r)
 {
     (void)now;
-    const struct ha_guest_fact *g = &ha->stable.guests[i];
+    const struct ha_guest_fact *g = &shown(ha)->guests[i];
     const struct ha_guest_config *c = ha_guest_config(ha, (uint32_t)i);
     *r = (struct ha_guest_status){.name = g->name,
                                   .state = g->state,
@@ -258,8 +309,11 @@ void ha_status_guest(const struct ha *ha, ha_ms now, size_t i, struct ha_guest_s
                                   .inc = g->inc,
                                   .mig = g->mig,
                                   .priority = c ? c->priority : 0,
-                                  .memory_kib = ha_guest_need_kib(ha, &ha->stable, (uint32_t)i),
+                                  .memory_kib = ha_guest_need_kib(ha, shown(ha), (uint32_t)i),
                                   .restarts = g->restarts};
+    bool runs = g->state == HA_GUEST_RUNNING || g->state == HA_GUEST_MIGRATING;
+    r->ended = g->owner == ha->self && runs && ha->inventory && i < ha->nlocals &&
+               !ha->locals[i].have && !ha->locals[i].op && !ha->locals[i].unsure;
     if (g->state == HA_GUEST_FREE)
         why_free(ha, g, (uint32_t)i, r);
     else if (g->owner)

@@ -38,6 +38,14 @@ static void say_host(struct ha *ha, const struct ha_facts *before, const struct 
     const struct ha_host_fact *h = ha_facts_host(before, f->host);
     switch (f->kind) {
     case HA_FACT_IN:
+        if (h && h->state == HA_HOST_IN && ha_uuid_eq(&h->boot, &f->boot) &&
+            ha_uuid_eq(&h->journal, &f->journal)) {
+            /* its keeper was away, or has armed the watchdog since it was admitted */
+            if (f->armed && !h->armed)
+                ha_report(ha, HA_REPORT_HOST_IN, HA_SEV_INFO, f->host, NULL,
+                          "%s has its watchdog armed", name);
+            break;
+        }
         ha_report(ha, HA_REPORT_HOST_IN, HA_SEV_NOTICE, f->host, NULL, "%s is a synced member%s",
                   name, f->armed ? "" : " (no watchdog: it cannot fence itself)");
         if (h && h->state == HA_HOST_DEAD && h->how == HA_CONF_DEVICE &&
@@ -104,15 +112,17 @@ static void say_guest(struct ha *ha, const struct ha_facts *before, const struct
         ha_report(ha, HA_REPORT_GUEST_RUNNING, HA_SEV_NOTICE, g->owner, g->name, "%s runs on %s",
                   g->name, ha_host_name(ha, g->owner));
         break;
-    case HA_FACT_RELEASED:
-        ha_report(ha, HA_REPORT_GUEST_RELEASED,
-                  f->how == HA_RELEASE_STOPPED ? HA_SEV_NOTICE : HA_SEV_WARNING, g->owner, g->name,
-                  "%s %s on %s", g->name, released(f->how), ha_host_name(ha, g->owner));
+    case HA_FACT_RELEASED: {
+        bool asked = f->how == HA_RELEASE_STOPPED || (!ha_wanted(g) && f->how == HA_RELEASE_CRASH);
+        ha_report(ha, HA_REPORT_GUEST_RELEASED, asked ? HA_SEV_NOTICE : HA_SEV_WARNING, g->owner,
+                  g->name, "%s %s on %s", g->name, released(asked ? HA_RELEASE_STOPPED : f->how),
+                  ha_host_name(ha, g->owner));
         if (f->failed)
             ha_report(ha, HA_REPORT_GUEST_FAILED, HA_SEV_ALERT, g->owner, g->name,
                       "%s has failed too often and is left alone: `xvmhactl clear %s` tries again",
                       g->name, g->name);
         break;
+    }
     case HA_FACT_RECALL:
         ha_report(ha, HA_REPORT_MIGRATE, HA_SEV_NOTICE, f->host, g->name,
                   "%s moves from %s to %s by stop and start", g->name,

@@ -107,7 +107,7 @@ void ha_view_start(struct ha *ha, struct ha_view_id view)
     ha->view = view;
     ha->phase = HA_PHASE_EXCHANGE;
     ha->view_since = ha->phase_since = ha->now;
-    ha->opened = ha->open_sent = ha->closed = false;
+    ha->opened = ha->open_sent = ha->closed = ha->silent = false;
     ha->half = ha->synced_now = false;
     ha->e = (struct ha_epoch){0};
     ha->coord = 0;
@@ -447,6 +447,7 @@ static void tick_stuck(struct ha *ha)
         ha_wake(ha, due);
         return;
     }
+    ha->silent = ha->phase == HA_PHASE_OPEN && !ha->fetching && !ha->behind;
     ha->coord_heard = ha->phase_since = ha->now;
     ha_again(ha, why);
     ha_wake(ha, ha->now + chair);

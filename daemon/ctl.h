@@ -105,6 +105,8 @@ void ctl_put(const struct ctl *ctl, enum ctl_style style, const char *text);
  * the line. */
 void ctl_put_wrapped(const struct ctl *ctl, enum ctl_style style, const char *text, int at,
                      int indent);
+/* The same on standard error, after the program's name. */
+void ctl_put_error(const struct ctl *ctl, const char *text);
 void ctl_print_json(const json_t *value);
 
 /* Members of an object, with a default for what is not there. */

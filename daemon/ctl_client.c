@@ -30,7 +30,7 @@ static int fail(const struct ctl *ctl, int exit_code, const char *text)
         ctl_print_json(object);
         json_decref(object);
     }
-    fprintf(stderr, "xvmhactl: %s\n", text);
+    ctl_put_error(ctl, text);
     return exit_code;
 }
 
@@ -102,7 +102,6 @@ static int fail_answer(const struct ctl *ctl, const char *error, const json_t *a
 
     if (ctl->json)
         ctl_print_json(answer);
-    fputs("xvmhactl: ", stderr);
     if (text[0] == '\0') {
         text = error;
         if (strcmp(error, "org.varlink.service.MethodNotFound") == 0)
@@ -110,11 +109,9 @@ static int fail_answer(const struct ctl *ctl, const char *error, const json_t *a
         else if (strcmp(error, "org.varlink.service.InvalidParameter") == 0)
             text = "xvm-had does not understand a parameter of this command";
     }
-    for (; *text != '\0'; text++)
-        fputc((unsigned char)*text < ' ' && *text != '\n' ? '?' : *text, stderr);
+    ctl_put_error(ctl, text);
     if (code == CTL_NO_QUORUM)
-        fputs("\nThis host has no quorum; `xvmhactl status` tells who is missing.", stderr);
-    fputc('\n', stderr);
+        fputs("This host has no quorum; `xvmhactl status` tells who is missing.\n", stderr);
     return code;
 }
 

@@ -9,19 +9,29 @@
 
 #include "ctl.h"
 
-enum { GAP = 2, NARROW = 40, INDENT = 2 };
+enum { GAP = 2, NARROW = 40, INDENT = 2, USUAL = 80 };
+
+/* Columns to fill: the terminal's; where there is none, $COLUMNS (0: no limit) or the usual ones. */
+static int find_width(bool terminal)
+{
+    const char *columns = getenv("COLUMNS");
+    struct winsize size;
+
+    if (terminal && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col >= NARROW)
+        return size.ws_col;
+    if (columns != NULL && strcmp(columns, "0") == 0)
+        return 0;
+    return columns != NULL && atoi(columns) >= NARROW ? atoi(columns) : USUAL;
+}
 
 void ctl_output_init(struct ctl *ctl)
 {
     const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM");
     bool terminal = isatty(STDOUT_FILENO) == 1;
-    struct winsize size;
 
     ctl->color = terminal && (no_color == NULL || no_color[0] == '\0') &&
                  (term == NULL || strcmp(term, "dumb") != 0);
-    ctl->width = 0;
-    if (terminal && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col >= NARROW)
-        ctl->width = size.ws_col;
+    ctl->width = find_width(terminal);
 }
 
 /* ------------------------------------------------------------------------------------ text */
@@ -55,10 +65,10 @@ static int columns_of(const char *text, size_t len)
     return n;
 }
 
-static void put_bytes(const char *text, size_t len)
+static void put_bytes(FILE *to, const char *text, size_t len)
 {
     for (size_t i = 0; i < len; i++)
-        putchar((unsigned char)text[i] < ' ' || text[i] == 0x7f ? '?' : text[i]);
+        putc((unsigned char)text[i] < ' ' || text[i] == 0x7f ? '?' : text[i], to);
 }
 
 static void put_styled(const struct ctl *ctl, enum ctl_style style, const char *text, size_t len)
@@ -67,7 +77,7 @@ static void put_styled(const struct ctl *ctl, enum ctl_style style, const char *
 
     if (styled)
         fputs(style_code(style), stdout);
-    put_bytes(text, len);
+    put_bytes(stdout, text, len);
     if (styled)
         fputs("\033[0m", stdout);
 }
@@ -77,44 +87,53 @@ void ctl_put(const struct ctl *ctl, enum ctl_style style, const char *text)
     put_styled(ctl, style, text, strlen(text));
 }
 
-static void new_line(const struct ctl *ctl, enum ctl_style style, int indent)
+/* Words of `text` from column `at` on; `style` is "" or a code that each line is given. */
+static void put_words(FILE *to, int width, const char *style, const char *text, int at, int indent)
 {
-    bool styled = ctl->color && style != STYLE_PLAIN;
+    const char *end = style[0] != '\0' ? "\033[0m" : "";
+    bool first = true;
 
-    printf("%s\n%*s%s", styled ? "\033[0m" : "", indent, "", styled ? style_code(style) : "");
-}
-
-void ctl_put_wrapped(const struct ctl *ctl, enum ctl_style style, const char *text, int at,
-                     int indent)
-{
-    bool styled = ctl->color && style != STYLE_PLAIN, first = true;
-
-    if (styled)
-        fputs(style_code(style), stdout);
+    fputs(style, to);
     while (*text != '\0') {
         size_t len = strcspn(text, " \n");
         int columns = columns_of(text, len);
+        bool full = width > 0 && at + !first + columns > width && at > indent;
 
-        if (!first && ctl->width > 0 && at + 1 + columns > ctl->width) {
-            new_line(ctl, style, indent);
+        if (full) {
+            fprintf(to, "%s\n%*s%s", end, indent, "", style);
             at = indent;
         } else if (!first) {
-            putchar(' ');
+            putc(' ', to);
             at++;
         }
-        put_bytes(text, len);
+        put_bytes(to, text, len);
         at += columns;
         text += len;
         first = false;
         for (; *text == ' ' || *text == '\n'; text++) {
             if (*text == '\n' && text[1] != '\0') {
-                new_line(ctl, style, indent);
+                fprintf(to, "%s\n%*s%s", end, indent, "", style);
                 at = indent;
                 first = true;
             }
         }
     }
-    puts(styled ? "\033[0m" : "");
+    fprintf(to, "%s\n", end);
+}
+
+void ctl_put_wrapped(const struct ctl *ctl, enum ctl_style style, const char *text, int at,
+                     int indent)
+{
+    put_words(stdout, ctl->width, ctl->color ? style_code(style) : "", text, at, indent);
+}
+
+void ctl_put_error(const struct ctl *ctl, const char *text)
+{
+    static const char prefix[] = "xvmhactl: ";
+
+    fflush(stdout);
+    fputs(prefix, stderr);
+    put_words(stderr, ctl->width, "", text, (int)strlen(prefix), 2);
 }
 
 void ctl_print_json(const json_t *value)

@@ -44,21 +44,41 @@ static void put_summary(const struct ctl *ctl, const json_t *status)
 {
     const json_t *hosts = json_object_get(status, "hosts"), *host;
     const char *coordinator = ctl_string(status, "coordinator");
-    size_t i, online = 0;
+    size_t i, online = 0, members = 0;
+    bool unheard = ctl_bool(status, "unheard");
     char text[200];
 
-    json_array_foreach(hosts, i, host) online +=
-        strcmp(ctl_string(host, "condition"), "online") == 0;
+    json_array_foreach(hosts, i, host)
+    {
+        online += strcmp(ctl_string(host, "condition"), "online") == 0;
+        members += ctl_bool(host, "member");
+    }
     ctl_put(ctl, STYLE_PLAIN, "Cluster ");
     ctl_put(ctl, STYLE_BOLD, ctl_string(status, "cluster"));
     ctl_put(ctl, STYLE_PLAIN, ": ");
-    if (ctl_bool(status, "quorate"))
+    if (unheard)
+        ctl_put(ctl, STYLE_BAD, "out of touch");
+    else if (ctl_bool(status, "quorate"))
         ctl_put(ctl, STYLE_GOOD, "quorate");
     else
         ctl_put(ctl, STYLE_BAD, "no quorum");
-    snprintf(text, sizeof(text), ", %zu of %zu hosts online, coordinator %s\n", online,
-             json_array_size(hosts), coordinator[0] != '\0' ? coordinator : "none");
-    fputs(text, stdout);
+    /* Before there is a coordinator nobody is online, but somebody is here. */
+    if (unheard)
+        snprintf(text, sizeof(text), ", the coordinator was %s", coordinator);
+    else if (coordinator[0] == '\0')
+        snprintf(text, sizeof(text), ", %zu of %zu hosts in the ring, no coordinator", members,
+                 json_array_size(hosts));
+    else
+        snprintf(text, sizeof(text), ", %zu of %zu hosts online, coordinator %s", online,
+                 json_array_size(hosts), coordinator);
+    puts(text);
+}
+
+/* What is shown of the others is as of now, and this host is well. */
+static bool fresh(const json_t *status)
+{
+    return ctl_bool(status, "synced") && !ctl_bool(status, "unheard") &&
+           !ctl_bool(status, "lapsed");
 }
 
 static void put_self(const struct ctl *ctl, const json_t *status)
@@ -69,7 +89,7 @@ static void put_self(const struct ctl *ctl, const json_t *status)
     fputs(prefix, stdout);
     ctl_put(ctl, STYLE_BOLD, self);
     fputs(": ", stdout);
-    ctl_put_wrapped(ctl, ctl_bool(status, "synced") ? STYLE_PLAIN : STYLE_BUSY, sentence,
+    ctl_put_wrapped(ctl, fresh(status) ? STYLE_PLAIN : STYLE_BUSY, sentence,
                     (int)(strlen(prefix) + strlen(self) + 2), 2);
 }
 
@@ -230,7 +250,7 @@ int ctl_status(struct ctl *ctl, const struct ctl_command *command, char **args, 
     } else {
         put_summary(ctl, status);
         put_self(ctl, status);
-        if (!ctl_bool(status, "synced"))
+        if (!ctl_bool(status, "synced") || ctl_bool(status, "unheard"))
             puts("What follows is what was last agreed, as far as this host knows.");
         put_hosts(ctl, status);
         put_guests(ctl, status);

@@ -112,11 +112,14 @@ static long long now_ms(void)
     return (long long)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-static int give_up(const struct watch *w, const json_t *guest)
+static int give_up(const struct ctl *ctl, const struct watch *w, const json_t *guest)
 {
     const char *why = ctl_string(guest, "why");
 
-    fprintf(stderr, "xvmhactl: %s is %s%s%s\n", w->guest, w->last, why[0] != '\0' ? ": " : "", why);
+    char text[1024];
+
+    snprintf(text, sizeof(text), "%s is %s%s%s", w->guest, w->last, why[0] != '\0' ? ": " : "", why);
+    ctl_put_error(ctl, text);
     return CTL_FAILED;
 }
 
@@ -140,7 +143,7 @@ static enum verdict look(const struct ctl *ctl, struct watch *w, int *ret_exit)
     } else {
         tell(w, guest);
         verdict = judge(w, guest);
-        *ret_exit = verdict == HOPELESS ? give_up(w, guest) : CTL_OK;
+        *ret_exit = verdict == HOPELESS ? give_up(ctl, w, guest) : CTL_OK;
     }
     json_decref(status);
     return verdict;
@@ -151,6 +154,7 @@ int ctl_wait(const struct ctl *ctl, const char *guest, enum ctl_goal goal, const
     struct watch w = {.guest = guest, .from = from, .goal = goal};
     int limit_s = goal == GOAL_RUNNING ? RUN_TIMEOUT_S : STOP_TIMEOUT_S, r = CTL_OK;
     long long start = now_ms();
+    char text[400];
 
     if ((ctl->given & OPT_TIMEOUT) != 0)
         limit_s = ctl->timeout_s;
@@ -162,9 +166,9 @@ int ctl_wait(const struct ctl *ctl, const char *guest, enum ctl_goal goal, const
             break;
         usleep(POLL_MS * 1000);
     }
-    fprintf(stderr,
-            "xvmhactl: %s is still %s after %d s; the command stands, see `xvmhactl "
-            "status`\n",
-            guest, w.last, limit_s);
+    snprintf(text, sizeof(text),
+             "%.128s is still %.160s after %d s; the command stands, see `xvmhactl status`", guest,
+             w.last, limit_s);
+    ctl_put_error(ctl, text);
     return CTL_TIMEOUT;
 }

@@ -159,6 +159,8 @@ static void note_host(struct status *st, const struct ha_host_status *h, const c
         note(st->underway, "host", name, condition, text);
     else if (text[0] != '\0' || strcmp(condition, "lost") == 0)
         note(st->attention, "host", name, condition, text);
+    else if (strcmp(condition, "silent") == 0)
+        note(st->attention, "host", name, condition, "nothing is heard from it; is corosync stuck?");
     if (h->drift)
         note(st->attention, "host", name, "config drift",
              "its " XVM_CONFIG_PATH " differs from this host's: make them equal, then `xvmhactl "

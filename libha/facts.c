@@ -362,7 +362,7 @@ static void apply_released(struct ha_guest_fact *g, const struct ha_fact *f)
     g->owner = 0;
     g->last_release = f->how;
     g->restarts += failure;
-    g->failed = g->failed || f->failed;
+    g->failed = g->failed || (wanted && f->failed);
     g->loose |= g->failed;
 }
 

@@ -117,7 +117,7 @@ static void say_guest(struct ha *ha, const struct ha_facts *before, const struct
         ha_report(ha, HA_REPORT_GUEST_RELEASED, asked ? HA_SEV_NOTICE : HA_SEV_WARNING, g->owner,
                   g->name, "%s %s on %s", g->name, released(asked ? HA_RELEASE_STOPPED : f->how),
                   ha_host_name(ha, g->owner));
-        if (f->failed)
+        if (f->failed && ha_wanted(g))
             ha_report(ha, HA_REPORT_GUEST_FAILED, HA_SEV_ALERT, g->owner, g->name,
                       "%s has failed too often and is left alone: `xvmhactl clear %s` tries again",
                       g->name, g->name);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A control socket with a fake core behind it, for test_ctl.sh: ctl_server SOCKET
- * [good|bad|alone|new]. Commands work on the fake: a started guest runs a second later, a stopped
+ * [good|bad|alone|unheard|new]. Commands work on the fake: a started guest runs a second later, a stopped
  * one is gone. */
 #include <errno.h>
 #include <stdio.h>
@@ -145,6 +145,15 @@ static void alone(struct ha *core)
     core->hosts[1].synced = false;
 }
 
+/* Corosync stands still; the lease is over, and the guest that was here with it. */
+static void unheard(struct ha *core)
+{
+    core->status.unheard = core->status.lapsed = true;
+    core->status.lease_until = 0;
+    strcpy(core->status.sentence, "cut off: nothing is heard from the other hosts");
+    core->guests[3].ended = true;
+}
+
 int main(int argc, char **argv)
 {
     struct server s = {0};
@@ -158,6 +167,8 @@ int main(int argc, char **argv)
         fake_core_bad_day(&s.core);
     else if (strcmp(day, "alone") == 0)
         alone(&s.core);
+    else if (strcmp(day, "unheard") == 0)
+        unheard(&s.core);
     s.no_core = strcmp(day, "new") == 0;
     if (xvm_ipc_new(&(struct xvm_ipc_env){.loop = s.loop,
                                           .socket_path = argv[1],

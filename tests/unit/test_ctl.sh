@@ -10,6 +10,8 @@ source_dir=$3
 dir=$(mktemp -d)
 pid=
 failed=0
+COLUMNS=0
+export COLUMNS
 trap '[ -n "$pid" ] && kill "$pid"; rm -rf "$dir"' EXIT
 
 serve() {
@@ -107,11 +109,36 @@ expect 0 'host host1, config drift: ' status
 expect 0 'guest web1, migrating' status
 expect 0 'guest web2, failed: `xvmhactl clear web2` lets it try again' status
 
+# 80 columns, on paper, too: everything wraps between words. $1: a word that is there only as a whole
+narrow() {
+    word=$1
+    shift
+    env -u COLUMNS "$ctl" --socket "$dir/sock" "$@" >"$dir/out" 2>&1 </dev/null
+    if grep -q '.\{81\}' "$dir/out" || ! grep -q -w -e "$word" "$dir/out"; then
+        echo "FAILED: xvmhactl $*: wider than 80 columns, or without the word $word:"
+        cat "$dir/out"
+        failed=1
+    fi
+}
+narrow confirms status
+narrow within events
+narrow systemctl --socket /nonexistent/and/a/rather/long/path/to/no/socket/at/all/sock status
+[ "$(grep -c 'config drift' "$dir/out")" -le 1 ] || { echo "FAILED: drift is told twice"; failed=1; }
+
+# Out of touch: what is not known is not claimed.
+serve unheard
+expect 0 '^Cluster demo: out of touch, the coordinator was host1$' status
+expect 0 '^  web2   ended  *host2' status
+expect 0 '^  db1    unknown  *host1' status
+expect 0 '^  host1  silent' status
+expect 0 'What follows is what was last agreed' status
+expect 0 '"lapsed": true' status --json
+
 # No quorum; a daemon that is not ready.
 serve alone
 expect 0 'What follows is what was last agreed' status
 expect 0 'mail   host missing  host3' status
-expect 0 'no quorum, 0 of 3 hosts online, coordinator none' status
+expect 0 'no quorum, 1 of 3 hosts in the ring, no coordinator' status
 expect 5 'This host has no quorum; ' start web1
 expect 1 'xvm-ha.yaml:9:4: `id` is `x`' reload
 serve new

@@ -170,4 +170,10 @@ size_t ha_facts_voters(const struct ha_facts *facts); /* N */
 int ha_host_next(enum ha_host_state state, enum ha_fact_kind kind);
 int ha_guest_next(enum ha_guest_state state, enum ha_fact_kind kind);
 
+#ifdef HA_WATCHED
+/* The test that links such a build has these. */
+void ha_watch_host(enum ha_host_state state, enum ha_fact_kind kind);
+void ha_watch_guest(enum ha_guest_state state, enum ha_fact_kind kind);
+#endif
+
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* scenario [--log] DIR...: runs scenarios in the simulator's world, without chance, and compares
+/* scenario [--log|--rows] DIR...: runs scenarios in the simulator's world, without chance, and compares
  * what happened with what was expected. All invariants are checked, too; afterwards everything is
  * repaired and has to get well. Exit: 0 all as expected, 1 not, 2 usage. */
 #include <assert.h>
@@ -123,19 +123,26 @@ static bool run_scenario(const char *dir)
 int main(int argc, char **argv)
 {
     unsigned failed = 0;
+    bool rows = false;
     int first = 1;
     setvbuf(stdout, NULL, _IOLBF, 0);
     if (argc > 1 && strcmp(argv[1], "--log") == 0) {
         show_log = true;
         first = 2;
     }
+    if (argc > 1 && strcmp(argv[1], "--rows") == 0) {
+        rows = true;
+        first = 2;
+    }
     if (first >= argc) {
-        fputs("scenario [--log] DIR...\n", stderr);
+        fputs("scenario [--log|--rows] DIR...\n", stderr);
         return 2;
     }
     for (int i = first; i < argc; i++)
         failed += !run_scenario(argv[i]);
     if (failed)
         printf("%u of %d scenarios failed\n", failed, argc - first);
+    if (rows)
+        failed += scenario_rows_missing();
     return failed ? 1 : 0;
 }

@@ -22,6 +22,10 @@ int scenario_load_cluster(struct scenario *s, const char *text);
  * Prints what differs and returns how many lines of it were not met; -1: cannot read a line. */
 int scenario_expect(const struct scenario *s, struct sim_world *w, const char *text);
 
+/* rows.c: prints the rows of the state machines' tables that no scenario of this run has taken, and
+ * returns how many. */
+unsigned scenario_rows_missing(void);
+
 /* A file's text, to be freed; NULL if it cannot be read. */
 char *scenario_read(const char *dir, const char *name);
 

@@ -58,7 +58,8 @@ static int fail_connect(const struct ctl *ctl, int error)
 static int fail_talk(const struct ctl *ctl, const char *method, int error)
 {
     bool changes =
-        strcmp(method, "org.xvmha.Command") == 0 || strcmp(method, "org.xvmha.Reload") == 0;
+        strcmp(method, "org.xvmha.Command") == 0 || strcmp(method, "org.xvmha.Reload") == 0 ||
+        strcmp(method, "org.xvmha.Leave") == 0;
     char text[400];
 
     if (error == EAGAIN)

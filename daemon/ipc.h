@@ -24,6 +24,7 @@ struct xvm_ipc_env {
     void (*command)(void *user, const struct ha_request *request);
     /* Reload the configuration: 0, or a negative errno with a text for the operator in ret_text
      * (malloc'd; several lines `FILE:LINE:COL: …`). */
+    void (*leave)(void *user); /* this host goes down */
     int (*reload)(void *user, char **ret_text);
     /* Running configuration (borrowed). */
     const struct ha_config *(*config)(void *user);

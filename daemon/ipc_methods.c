@@ -289,6 +289,17 @@ static void on_reload(struct xvm_client *client, json_t *params)
     free(text);
 }
 
+static void on_leave(struct xvm_client *client, json_t *params)
+{
+    const struct xvm_ipc_env *env = &client->ipc->env;
+
+    (void)params;
+    if (core_of(client) == NULL)
+        return;
+    env->leave(env->user);
+    xvm_client_answer(client, NULL);
+}
+
 /* ------------------------------------------------------------------------------------ calls */
 
 static const struct method {
@@ -303,6 +314,7 @@ static const struct method {
     {"org.xvmha.Events", XVM_ACCESS_READ, on_events},
     {"org.xvmha.Command", XVM_ACCESS_CHANGE, on_command},
     {"org.xvmha.Reload", XVM_ACCESS_CHANGE, on_reload},
+    {"org.xvmha.Leave", XVM_ACCESS_CHANGE, on_leave},
 };
 
 static void unknown_method(struct xvm_client *client, const char *name)

@@ -403,14 +403,19 @@ static int on_hangup(sd_event_source *source, const struct signalfd_siginfo *inf
     return 0;
 }
 
-static int on_power(sd_event_source *source, const struct signalfd_siginfo *info, void *user)
+static void leave(void *user)
 {
     struct ha_event event = {.type = HA_EV_SHUTDOWN};
 
-    (void)source;
-    (void)info;
     xvm_log(HA_SEV_NOTICE, "this host goes down: giving up its guests");
     xvm_daemon_step(user, &event);
+}
+
+static int on_power(sd_event_source *source, const struct signalfd_siginfo *info, void *user)
+{
+    (void)source;
+    (void)info;
+    leave(user);
     return 0;
 }
 
@@ -499,6 +504,7 @@ static int open_ipc(struct xvm_daemon *d)
         .now = now_of,
         .command = xvm_daemon_command,
         .reload = xvm_daemon_reload,
+        .leave = leave,
         .config = config_of,
     };
     struct ha_error error = {0};

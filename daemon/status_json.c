@@ -235,7 +235,7 @@ static json_t *head_json(const struct status *st, const struct ha_config *config
     ha_ms lease = s->lease_until > st->now ? s->lease_until - st->now : 0;
 
     return json_pack("{s:s, s:o, s:o, s:o, s:b, s:s, s:o, s:{s:I, s:o}, s:b, s:b, s:b, s:I, s:b, "
-                     "s:b, s:b, s:b, s:I, s:I}",
+                     "s:b, s:b, s:b, s:b, s:b, s:I, s:I}",
                      "version", XVM_VERSION, "cluster",
                      xvm_json_text(config != NULL ? config->cluster_name : ""), "self",
                      node_name(st, s->self), "coordinator", node_name(st, s->coordinator),
@@ -243,7 +243,7 @@ static json_t *head_json(const struct status *st, const struct ha_config *config
                      xvm_json_text(s->sentence), "epoch", "number", (json_int_t)s->epoch.number,
                      "host", node_name(st, s->epoch.node), "founded", s->founded, "synced",
                      s->synced, "waiting", s->waiting, "lease_ms", (json_int_t)lease, "lapsed", s->lapsed,
-                     "unheard", s->unheard, "keeper", s->keeper, "empty", s->empty, "head", (json_int_t)s->head.i, "stable",
+                     "unheard", s->unheard, "keeper", s->keeper, "armed", s->armed, "leaving", s->leaving, "empty", s->empty, "head", (json_int_t)s->head.i, "stable",
                      (json_int_t)s->stable.i);
 }
 

@@ -499,6 +499,8 @@ struct ha_status {
     bool lapsed;        /* there was a lease, and it is over: this host's guests are ended */
     bool unheard;       /* nothing comes from the others, not even news: what follows may be old */
     bool keeper;
+    bool armed;         /* by the keeper's word; as it was when the keeper is gone */
+    bool leaving;       /* HA_EV_SHUTDOWN came */
     bool empty;
     char sentence[HA_TEXT_MAX]; /* what this daemon is doing, for STATUS= and `status` */
     size_t nhosts, nguests;

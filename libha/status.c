@@ -83,6 +83,8 @@ void ha_status(const struct ha *ha, ha_ms now, struct ha_status *s)
                             .head_hash = ha_log_head_hash(&ha->log),
                             .lease_until = ha->lease_until,
                             .keeper = ha->keeper,
+                            .armed = ha->armed,
+                            .leaving = ha->leaving,
                             .empty = ha_empty(ha)};
     (void)now;
     s->lapsed = lapsed(ha);

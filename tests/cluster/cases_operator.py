@@ -253,3 +253,26 @@ def case_definitions(room):
     c.ctl(first, "reload")  # the old file is still there, and stays where it is
     time.sleep(1)
     assert c.ctl(first, "events").stdout.count("a new definition") == 1
+
+
+def case_leave(room):
+    """A host that leaves gives up its guests, disarms and is not fenced; without quorum it says so in time."""
+    c = Cluster(room).start()
+    gone, *rest = c.nodes
+    before = time.time()
+    guests = c.guests_on(gone)
+    r = c.ctl(gone, "leave", "--timeout", "60s", timeout=90)
+    print(r.stdout, r.stderr)
+    assert "has left" in r.stdout
+    wait_until("the disks to tell so, too", lambda: not c.guests_on(gone), 10)
+    assert gone.watchdog.timeout is None, "the watchdog is armed"
+    c.wait_all_run(guests, rest, 40)
+    assert c.ctl(gone, "leave", "--timeout", "5s").returncode == 0, "it holds nothing: done at once"
+    gone.power_cut()
+    time.sleep(8)
+    assert not c.power.offs(), "a host that had left was fenced"
+    assert_undisturbed(c, [g for g in c.guests if g not in guests], before)
+    rest[0].power_cut()
+    r = c.ctl(rest[1], "leave", "--timeout", "2s", check=False)
+    print(r.stdout, r.stderr)
+    assert r.returncode == 7 and "has not left after 2 s" in r.stderr, r.stderr

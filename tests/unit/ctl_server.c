@@ -34,6 +34,11 @@ static ha_ms get_now(void *user)
     return 1000;
 }
 
+static void on_leave(void *user)
+{
+    (void)user;
+}
+
 static const struct ha_config *get_config(void *user)
 {
     (void)user;
@@ -176,7 +181,7 @@ int main(int argc, char **argv)
                                           .core = get_core,
                                           .now = get_now,
                                           .command = on_command,
-                                          .reload = on_reload,
+                                          .reload = on_reload, .leave = on_leave,
                                           .config = get_config},
                     &s.ipc, &error) < 0) {
         fprintf(stderr, "%s\n", error.text);

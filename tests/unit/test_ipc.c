@@ -63,6 +63,11 @@ static int on_reload(void *user, char **ret_text)
     return w->code;
 }
 
+static void on_leave(void *user)
+{
+    (void)user;
+}
+
 static const struct ha_config *get_config(void *user)
 {
     (void)user;
@@ -88,7 +93,7 @@ static int set_up(void **state)
                                              .core = get_core,
                                              .now = get_now,
                                              .command = on_command,
-                                             .reload = on_reload,
+                                             .reload = on_reload, .leave = on_leave,
                                              .config = get_config},
                        &w->ipc, &error);
 }

@@ -7,6 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+import textwrap
 import time
 
 TREE = os.path.abspath(os.path.dirname(os.path.abspath(__file__)) + "/..")
@@ -24,6 +26,14 @@ def paint(code, text):
 
 def say(text=""):
     print(text, flush=True)
+
+
+def say_text(text, indent=0, code=None):
+    """A paragraph, wrapped between words to the terminal's width."""
+    width = shutil.get_terminal_size((80, 24)).columns
+    text = "\n".join(textwrap.wrap(text, width, subsequent_indent=" " * indent,
+                                   break_long_words=False, break_on_hyphens=False))
+    say(paint(code, text) if code else text)
 
 
 def title(number, text):
@@ -53,7 +63,8 @@ class Story:
         for line in sorted(self.lines):
             if everything or line[0] < now - self.HOLD:
                 self.lines.remove(line)
-                say(paint(line[2], f"  {line[0] - self.start:+7.2f} s  {line[1]}"))
+                say_text(f"@@ {line[0] - self.start:+7.2f} s  {line[1]}".replace("@@", " "), 13,
+                         line[2])
 
     def look(self, node):
         """Collects news: the daemons' events, the power switch, the disks."""
@@ -109,6 +120,46 @@ def show(cluster, node, *args):
     say(cluster.ctl(node, *args).stdout.rstrip("\n"))
 
 
+# ------------------------------------------------------------------------------ a second terminal
+
+HOSTS = "/demo-hosts.json"
+
+
+def tell_processes(room, cluster):
+    """For --on: process 1 of each host, by the room's own numbers."""
+    with open(room.folder + HOSTS, "w", encoding="ascii") as f:
+        json.dump({x.name: x.init for x in cluster.nodes if x.powered}, f)
+
+
+def children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as f:
+        return f.read().split()
+
+
+def on_host(host, args):
+    """xvmhactl on a host of a demo that runs in another terminal."""
+    base = tempfile.gettempdir()
+    rooms.remove_stale()
+    for name in sorted(os.listdir(base)):
+        folder = os.path.join(base, name)
+        if not name.startswith(rooms.PREFIX) or not os.path.exists(folder + HOSTS):
+            continue
+        with open(folder + HOSTS, encoding="ascii") as f:
+            hosts = json.load(f)
+        with open(folder + "/owner", encoding="ascii") as f:
+            owner = f.read().split()[0]
+        if host not in hosts:
+            say(f"demo: no host {host} there, expected one of: {', '.join(hosts)}")
+            return 2
+        # Through the room's /proc to that of the host: its processes have other numbers here.
+        room = children(children(owner)[0])[0]
+        path = f"/proc/{room}/root/proc/{hosts[host]}/root/run/xvm-had/xvm-had.sock"
+        return subprocess.call([os.environ["XVM_HA_BUILD"] + "/daemon/xvmhactl", "--socket", path,
+                                *args])
+    say("demo: none runs here (or it has no hosts yet): start contrib/demo in another terminal")
+    return 2
+
+
 def play(room, auto, each):
     def pause(text):
         if not auto:
@@ -116,8 +167,8 @@ def play(room, auto, each):
             input(paint("7", f" Enter: {text} "))
 
     title(1, "Three hosts are powered on")
-    say("Each has its own network card, processes and /run, and runs corosync, xvm-ha-keeper and\n"
-        "xvm-had. Guests are processes that lock and write a disk on storage all hosts share.")
+    say_text("Each has its own network card, processes and /run, and runs corosync, xvm-ha-keeper and "
+             "xvm-had. Guests are processes that lock and write a disk on storage all hosts share.")
     c = Cluster(room, each=each, name="demo")
     begin = time.time()
     c.power_on()
@@ -128,14 +179,21 @@ def play(room, auto, each):
     begin = time.time()
     c.found()
     c.wait_all_run()
-    say(f"All {len(c.guests)} guests run {time.time() - begin:.1f} s later, "
-        "the most important were started first.")
+    say_text(f"All {len(c.guests)} guests run {time.time() - begin:.1f} s later, "
+             "the most important were started first.")
     # The coordinator is the worst to lose; but only a host with guests has something to show.
     victim = max(c.nodes, key=lambda x: (bool(c.guests_on(x)), x is c.coordinator()))
     rest = [x for x in c.nodes if x is not victim]
     show(c, rest[0], "status")
 
     guests = sorted(c.guests_on(victim), key=lambda g: -c.guests[g]["priority"])
+    if not auto:
+        tell_processes(room, c)
+        say()
+        say("Look around, and try things, in a second terminal:")
+        say(f"  contrib/demo --on {rest[0].name} status")
+        say(f"  contrib/demo --on {rest[0].name} events")
+        say(f"  contrib/demo --on {rest[0].name} move {guests[0]} --wait")
     pause(f"cut the power of {victim.name}")
     title(3, f"{victim.name}{', the coordinator,' if victim is c.coordinator() else ''} loses its "
           f"power; it ran {', '.join(guests)}")
@@ -160,6 +218,7 @@ def play(room, auto, each):
     before = time.time()
     victim.power_on()
     wait_until("it to be back", lambda: (c.status(victim) or {}).get("synced"), 60)
+    tell_processes(room, c)
     time.sleep(1)
     moved = [g for g in c.guests if c.runs_after(g, before)]
     ok = ok and not moved
@@ -170,9 +229,9 @@ def play(room, auto, each):
     running = c.witness.map(c.guests)
     ok = ok and all(running.values())
     if ok:
-        say(paint("32", f"Seen: {len(guests)} guests of {victim.name} ran elsewhere "
-                  f"{max(c.runs_after(g, story.start)[0].first for g in guests) - story.start:.1f} s "
-                  "after the power cut, none of them twice, none lost."))
+        say_text(f"Seen: {len(guests)} guests of {victim.name} ran elsewhere "
+                 f"{max(c.runs_after(g, story.start)[0].first for g in guests) - story.start:.1f} s "
+                 "after the power cut, none of them twice, none lost.", code="32")
     else:
         say(paint("31", "The failover was not seen as it should be: "
                   f"{[g for g, h in running.items() if not h]} do not run, moved: {moved}"))
@@ -191,6 +250,8 @@ def inside(args):
 
 
 def main():
+    if sys.argv[1:2] == ["--on"]:
+        return on_host(sys.argv[2], sys.argv[3:])
     p = argparse.ArgumentParser()
     p.add_argument("--auto", action="store_true")
     p.add_argument("--guests", type=int, default=3)

@@ -341,6 +341,13 @@ static void finish_errors(struct xvm_loader *l, int r)
 int xvm_config_load(const char *path, const struct xvm_ring_facts *ring,
                     struct ha_config **ret_config, struct xvm_config_errors *ret_errors)
 {
+    return xvm_config_load_checked(path, ring, NULL, ret_config, ret_errors);
+}
+
+int xvm_config_load_checked(const char *path, const struct xvm_ring_facts *ring,
+                            const struct xvm_config_agents *agents, struct ha_config **ret_config,
+                            struct xvm_config_errors *ret_errors)
+{
     struct xvm_config_errors errors = {0};
     struct xvm_loader l = {.errors = &errors};
     size_t len = 0;
@@ -349,9 +356,13 @@ int xvm_config_load(const char *path, const struct xvm_ring_facts *ring,
 
     if (ring != NULL)
         l.ring = *ring;
+    if (agents != NULL) {
+        l.agents = xvm_fence_agents_new(&agents->env);
+        l.agents_strict = agents->strict;
+    }
     l.path = strdup(path);
     l.config = calloc(1, sizeof(*l.config));
-    if (l.path != NULL && l.config != NULL)
+    if (l.path != NULL && l.config != NULL && (agents == NULL || l.agents != NULL))
         r = read_file(&l, &data, &len);
     if (r == 0) {
         l.config->hash = fnv1a(data, len);
@@ -359,6 +370,8 @@ int xvm_config_load(const char *path, const struct xvm_ring_facts *ring,
         free(data);
     }
     finish_errors(&l, r);
+    free(l.metas);
+    xvm_fence_agents_free(l.agents);
     *ret_errors = errors;
     if (r < 0)
         xvm_config_free(l.config);

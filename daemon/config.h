@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 
+#include "fence_agents.h"
 #include "../libha/config.h"
 
 /* Timings of the ring, from corosync's cmap (or defaults when checking a file without corosync). */
@@ -29,6 +30,19 @@ void xvm_config_errors_print(const struct xvm_config_errors *errors, FILE *to);
  * collected, not only the first. ret_errors may also hold warnings (code 0) on success. */
 int xvm_config_load(const char *path, const struct xvm_ring_facts *ring,
                     struct ha_config **ret_config, struct xvm_config_errors *ret_errors);
+
+/* How fence agents are looked at while a file is loaded. */
+struct xvm_config_agents {
+    struct xvm_agents_env env; /* see fence_agents.h */
+    bool strict; /* an agent that is not there or does not answer is an error; false: a warning (a
+                    daemon that starts must not depend on every agent of every host) */
+};
+
+/* The same, with every fence device's parameters checked against its agent's metadata. May block
+ * for as long as agents take, if agents->env.run. */
+int xvm_config_load_checked(const char *path, const struct xvm_ring_facts *ring,
+                            const struct xvm_config_agents *agents, struct ha_config **ret_config,
+                            struct xvm_config_errors *ret_errors);
 struct ha_config *xvm_config_free(struct ha_config *config);
 
 #endif

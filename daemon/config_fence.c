@@ -11,10 +11,10 @@
 #include "config_internal.h"
 
 enum {
-    DEVICES_MAX = 256,
     PARAMS_MAX = 64,
     SECRET_MAX = 4096,
     HOUR_MS = 3600 * 1000,
+    DELAY_MAX_MS = 600 * 1000,
 };
 
 /* --------------------------------------------------------------------------------- options */
@@ -93,6 +93,8 @@ int xvm_read_options(struct xvm_loader *l, const struct xvm_node *node, const ch
         p = param_add(l, key, params, nparams);
         if (p == NULL)
             return -EINVAL;
+        if (node->items[i + 1]->kind == XVM_NODE_SCALAR)
+            xvm_check_option(l, key, node->items[i + 1]->text);
         f.key = key->text;
         p->secret = names_a_secret(key->text);
         if (xvm_read_string(l, &f, node->items[i + 1], &p->value) == 0 && p->secret)
@@ -105,6 +107,18 @@ int xvm_read_options(struct xvm_loader *l, const struct xvm_node *node, const ch
 }
 
 /* --------------------------------------------------------------------------------- secrets */
+
+/* Whoever may write to the folder may put another file in this one's place. */
+static bool private_folder(const char *path)
+{
+    char *folder = strndup(path, (size_t)(strrchr(path, '/') - path) + 1);
+    struct stat st;
+    bool good = folder != NULL && stat(folder, &st) == 0 &&
+                ((st.st_mode & 022) == 0 || (st.st_mode & S_ISVTX) != 0);
+
+    free(folder);
+    return good;
+}
 
 /* Opens without waiting (a FIFO must not hang the daemon) and insists on a private regular file. */
 static int open_secret(struct xvm_loader *l, const struct xvm_node *at)
@@ -120,6 +134,11 @@ static int open_secret(struct xvm_loader *l, const struct xvm_node *at)
     else if (st.st_uid != 0 && st.st_uid != geteuid())
         xvm_config_fail_node(l, at, "secret %.160s belongs to user %u, expected root (chown root)",
                              at->text, (unsigned)st.st_uid);
+    else if (!private_folder(at->text))
+        xvm_config_fail_node(l, at,
+                             "secret %.160s lies in a folder that others may write to, expected one "
+                             "of root's alone (chmod go-w): it could be replaced",
+                             at->text);
     else if ((st.st_mode & 077) != 0)
         xvm_config_fail_node(l, at,
                              "secret %.160s has mode %04o, expected 0600 (chmod 600): "
@@ -177,6 +196,7 @@ static int read_secrets(struct xvm_loader *l, const struct xvm_node *node, const
         p = param_add(l, key, params, nparams);
         if (p == NULL)
             return -EINVAL;
+        xvm_check_option(l, key, NULL);
         p->secret = true;
         p->value = read_secret(l, value);
     }
@@ -189,9 +209,9 @@ struct device_raw {
     struct ha_fence_device *device;
     char *agent;
     ha_ms timeout_ms;
+    ha_ms delay_ms;
     int retries;
-    bool verify;
-    const struct xvm_node *options, *secrets;
+    const struct xvm_node *verify, *options, *secrets;
 };
 
 #define FIELD(name) offsetof(struct device_raw, name)
@@ -205,7 +225,8 @@ static const struct xvm_field device_fields[] = {
      .min = 1000,
      .max = HOUR_MS},
     {.key = "retries", .read = xvm_read_int, .offset = FIELD(retries), .max = 10},
-    {.key = "verify", .read = xvm_read_bool, .offset = FIELD(verify)},
+    {.key = "delay", .read = xvm_read_duration, .offset = FIELD(delay_ms), .max = DELAY_MAX_MS},
+    {.key = "verify", .read = xvm_read_node, .offset = FIELD(verify)},
 };
 #undef FIELD
 
@@ -218,15 +239,34 @@ static void check_agent(struct xvm_loader *l, const struct xvm_node *at, const c
                              "agent `%.80s`, expected the name of a fence agent or an "
                              "absolute path",
                              agent);
-    else if (agent[0] == '/' && access(agent, X_OK) < 0)
+    else if (agent[0] == '/' && l->agents == NULL && access(agent, X_OK) < 0)
         xvm_config_warn_node(l, at, "agent %.160s cannot be run on this host: %s", agent,
                              strerror(errno));
+}
+
+/* Status after off: where it can be had, unless the operator wants none. */
+static void read_verify(struct xvm_loader *l, const struct xvm_node *node,
+                        struct ha_fence_device *device)
+{
+    static const struct xvm_field field = {.key = "verify"};
+
+    device->verify = true;
+    if (node != NULL)
+        (void)xvm_read_bool(l, &field, node, &device->verify);
+    if (!device->verify || l->meta == NULL || (l->meta->actions & XVM_META_STATUS) != 0)
+        return;
+    device->verify = false;
+    if (node != NULL)
+        xvm_config_warn_node(l, node,
+                             "`verify: true`, but %.80s has no action status: its word that a host "
+                             "is off cannot be checked",
+                             device->agent);
 }
 
 static void read_device(struct xvm_loader *l, const struct xvm_node *key,
                         const struct xvm_node *value, struct ha_fence_device *device)
 {
-    struct device_raw raw = {.timeout_ms = 20 * 1000, .retries = 1, .verify = true};
+    struct device_raw raw = {.timeout_ms = 20 * 1000, .retries = 1};
     char what[HA_NAME_MAX + 32];
 
     if (xvm_check_name(l, key, "fence device") < 0)
@@ -243,16 +283,20 @@ static void read_device(struct xvm_loader *l, const struct xvm_node *key,
     xvm_read_map(l, value, what, device_fields, sizeof(device_fields) / sizeof(device_fields[0]),
                  &raw);
     check_agent(l, value, raw.agent);
+    l->meta = xvm_find_agent(l, value, raw.agent);
     device->agent = raw.agent;
     device->timeout_ms = raw.timeout_ms;
+    device->delay_ms = raw.delay_ms;
     device->retries = (unsigned)raw.retries;
-    device->verify = raw.verify;
+    read_verify(l, raw.verify, device);
     snprintf(what, sizeof(what), "options of %s", device->name);
     if (raw.options != NULL)
         xvm_read_options(l, raw.options, what, &device->params, &device->nparams);
     snprintf(what, sizeof(what), "secrets of %s", device->name);
     if (raw.secrets != NULL)
         read_secrets(l, raw.secrets, what, &device->params, &device->nparams);
+    l->metas[device - l->config->devices] = l->meta;
+    l->meta = NULL;
 }
 
 void xvm_read_devices(struct xvm_loader *l, const struct xvm_node *node)
@@ -262,12 +306,13 @@ void xvm_read_devices(struct xvm_loader *l, const struct xvm_node *node)
     if (xvm_check_map(l, node, "`fence_devices`") < 0)
         return;
     n = node->nitems / 2;
-    if (n > DEVICES_MAX) {
-        xvm_config_fail_node(l, node, "%zu fence devices, expected at most %d", n, DEVICES_MAX);
+    if (n > XVM_DEVICES_MAX) {
+        xvm_config_fail_node(l, node, "%zu fence devices, expected at most %d", n, XVM_DEVICES_MAX);
         return;
     }
     l->config->devices = calloc(n + 1, sizeof(*l->config->devices));
-    if (l->config->devices == NULL) {
+    l->metas = calloc(n + 1, sizeof(struct xvm_fence_meta *));
+    if (l->config->devices == NULL || l->metas == NULL) {
         xvm_config_no_room(l);
         return;
     }

@@ -241,6 +241,7 @@ static void read_host(struct xvm_loader *l, const struct xvm_node *key,
     snprintf(what, sizeof(what), "options of %s", host->name);
     if (raw.options != NULL)
         xvm_read_options(l, raw.options, what, &host->params, &host->nparams);
+    xvm_check_host_options(l, key, raw.options, host);
 }
 
 void xvm_read_hosts(struct xvm_loader *l, const struct xvm_node *node)

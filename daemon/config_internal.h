@@ -7,6 +7,8 @@
 #include "config.h"
 #include "config_yaml.h"
 
+enum { XVM_DEVICES_MAX = 256 }; /* fence devices of one file */
+
 struct xvm_loader {
     char *path; /* shared by all errors; owned by the list of errors once it has one */
     struct xvm_config_errors *errors;
@@ -18,6 +20,10 @@ struct xvm_loader {
     bool fence_only;
     bool guessed; /* the ring is a guess: what hangs on it is only worth a warning */
     struct xvm_ring_facts ring;
+    struct xvm_fence_agents *agents;     /* NULL: agents are not looked at */
+    bool agents_strict;
+    const struct xvm_fence_meta **metas; /* of config->devices; entries may be NULL: not known */
+    const struct xvm_fence_meta *meta;   /* of the device whose options are being read */
     struct ha_config *config;
 };
 
@@ -76,6 +82,16 @@ int xvm_check_name(struct xvm_loader *l, const struct xvm_node *at, const char *
 /* Lists of `name: value` for fence agents. `owner` names device or host in errors. */
 int xvm_read_options(struct xvm_loader *l, const struct xvm_node *node, const char *owner,
                      struct ha_param **params, size_t *nparams);
+
+/* What fence agents know of themselves (config_agents.c). Nothing is said of an agent that is not
+ * known. */
+const struct xvm_fence_meta *xvm_find_agent(struct xvm_loader *l, const struct xvm_node *at,
+                                            const char *agent);
+/* One option of the device whose agent is l->meta. value NULL: from a file. */
+void xvm_check_option(struct xvm_loader *l, const struct xvm_node *key, const char *value);
+/* The host's own options suit one of its devices at least; each device has all it needs. */
+void xvm_check_host_options(struct xvm_loader *l, const struct xvm_node *at,
+                            const struct xvm_node *options, const struct ha_host_config *host);
 
 /* Sections. config->devices, then hosts, then guests. */
 void xvm_read_devices(struct xvm_loader *l, const struct xvm_node *node);

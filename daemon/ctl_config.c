@@ -98,7 +98,8 @@ int ctl_config_check(struct ctl *ctl, const struct ctl_command *command, char **
     struct xvm_ring_facts ring;
     json_t *answer;
     bool have_ring = ring_facts(&ring);
-    int r = xvm_config_load(path, have_ring ? &ring : NULL, &config, &errors);
+    const struct xvm_config_agents agents = {.env = {.run = true}, .strict = true};
+    int r = xvm_config_load_checked(path, have_ring ? &ring : NULL, &agents, &config, &errors);
 
     (void)command;
     if (ctl->json) {

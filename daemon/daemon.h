@@ -7,6 +7,7 @@
 #include <systemd/sd-event.h>
 
 #include "applying.h"
+#include "child.h"
 #include "config.h"
 #include "corosync.h"
 #include "driver.h"
@@ -28,6 +29,8 @@ enum {
 
 struct xvm_options {
     const char *config_path, *run_dir, *state_dir, *agent_dir, *log_target;
+    const char *check_path;  /* only check this file; NULL: be a daemon */
+    const char *agent_cache; /* NULL: a folder in run_dir; with check_path: nothing is kept */
     struct ha_uuid machine, boot;
     bool spawn_keeper;
 };
@@ -50,6 +53,8 @@ struct xvm_daemon {
     struct xvm_keeper_link *keeper;
     struct xvm_ipc *ipc;
     struct xvm_fencer *fencer;
+    struct xvm_child *checker; /* looks at a changed configuration */
+    uint64_t checker_client;   /* who waits for it; 0: nobody */
     const struct xvm_driver_ops *driver_ops;
     struct xvm_driver *driver;
     struct xvm_supply *supply;
@@ -82,8 +87,10 @@ void xvm_daemon_command(void *user, const struct ha_request *request);
 
 /* Everything up to the loop. 0 or a negative errno, said in the log. */
 int xvm_daemon_setup(struct xvm_daemon *d, const struct xvm_options *options);
-/* Reads the configuration again. On failure the running one stays; *ret_text (malloc'd, may be
- * NULL) has the reasons, one a line. */
-int xvm_daemon_reload(void *user, char **ret_text);
+/* Reads the configuration again, after a process of its own has found no fault with it (it may have
+ * to ask fence agents, which takes time). On failure the running one stays. -EINPROGRESS: `client`
+ * (0: nobody) gets the answer through the control socket; or a negative errno with *ret_text
+ * (malloc'd, may be NULL). */
+int xvm_daemon_reload(void *user, uint64_t client, char **ret_text);
 
 #endif

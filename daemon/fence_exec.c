@@ -24,7 +24,7 @@ enum phase {
     PHASE_OFF,    /* action=off runs */
     PHASE_CHECK,  /* off failed; action=status may still say that the host is off */
     PHASE_VERIFY, /* off succeeded; action=status must say off */
-    PHASE_RETRY,  /* waiting before the next off */
+    PHASE_RETRY,  /* waiting before the next off, of this device or the next one */
     PHASE_ANSWER, /* only the answer is left */
 };
 
@@ -156,7 +156,10 @@ static void device_is_off(struct launch *launch)
         return;
     }
     launch->tries = 0;
-    start_off(launch);
+    /* something was switched off already: from here on nothing is cancelled */
+    launch->phase = PHASE_RETRY;
+    if (wait_ms(launch, launch->devices[launch->current].delay_ms) < 0)
+        finish_failed(launch);
 }
 
 /* launch->why holds the sentence about what went wrong. */
@@ -332,7 +335,7 @@ static int prepare(struct launch *launch, ha_node node, uint32_t index, ha_ms *r
             device->timeout_ms = DEFAULT_TIMEOUT_MS;
         launch->ndevices++;
     }
-    *ret_delay = level->delay_ms;
+    *ret_delay = level->delay_ms + launch->devices[0].delay_ms;
     return 0;
 }
 

@@ -30,7 +30,9 @@ int xvm_fence_device_copy(const struct ha_fence_device *from, const struct ha_ho
                           const char *agent_dir, struct xvm_fence_device *ret_device)
 {
     struct xvm_fence_device d = {
-        .timeout_ms = from->timeout_ms, .retries = from->retries, .verify = from->verify};
+        .timeout_ms = from->timeout_ms, .retries = from->retries,
+        .verify = from->verify,
+        .delay_ms = from->delay_ms};
     memcpy(d.name, from->name, sizeof(d.name));
     const char *agent = from->agent ? from->agent : "";
     int n = strchr(agent, '/') ? asprintf(&d.path, "%s", agent)

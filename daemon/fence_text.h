@@ -20,6 +20,7 @@ struct xvm_fence_device {
     ha_ms timeout_ms;
     unsigned retries;
     bool verify;
+    ha_ms delay_ms; /* before its first call */
 };
 
 /* Copies what is needed to fence `host` with `from`. 0 or -ENOMEM. */

@@ -23,9 +23,10 @@ struct xvm_ipc_env {
     /* Hands a command to the core. The answer comes by xvm_ipc_reply(request->client). */
     void (*command)(void *user, const struct ha_request *request);
     /* Reload the configuration: 0, or a negative errno with a text for the operator in ret_text
-     * (malloc'd; several lines `FILE:LINE:COL: …`). */
+     * (malloc'd; several lines `FILE:LINE:COL: …`). -EINPROGRESS: the answer comes by
+     * xvm_ipc_reply(client). */
+    int (*reload)(void *user, uint64_t client, char **ret_text);
     void (*leave)(void *user); /* this host goes down */
-    int (*reload)(void *user, char **ret_text);
     /* Running configuration (borrowed). */
     const struct ha_config *(*config)(void *user);
 };

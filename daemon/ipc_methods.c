@@ -277,13 +277,18 @@ static void on_reload(struct xvm_client *client, json_t *params)
 {
     const struct xvm_ipc_env *env = &client->ipc->env;
     char *text = NULL;
-    int r = env->reload(env->user, &text);
+    int r;
 
     (void)params;
+    xvm_groups_find(&client->ipc->groups); /* the groups may have been made since */
+    client->waiting = ++client->ipc->last_id;
+    r = env->reload(env->user, client->waiting, &text);
+    if (r == -EINPROGRESS)
+        return;
+    client->waiting = 0;
     if (r < 0) {
         xvm_client_command_done(client, r, text);
     } else {
-        xvm_groups_find(&client->ipc->groups); /* the groups may have been made since */
         xvm_client_answer(client, json_pack("{s:o}", "text", xvm_json_text(text ? text : "")));
     }
     free(text);

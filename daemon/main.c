@@ -23,6 +23,7 @@ static void usage(FILE *to)
           "  --run-dir DIR         sockets and what is known of this boot (/run/xvm-had)\n"
           "  --state-dir DIR       the journal (/var/lib/xvm-had)\n"
           "  --agent-dir DIR       fence agents (/usr/sbin)\n"
+          "  --agent-cache DIR     what agents said about themselves (RUN-DIR/agents)\n"
           "  --log-target WHERE    journal or console (journal)\n"
           "  --spawn-keeper        start xvm-ha-keeper if it does not run\n"
           "  --machine-id ID       instead of " XVM_MACHINE_ID "\n"
@@ -31,11 +32,15 @@ static void usage(FILE *to)
           to);
 }
 
-static int check_config(const char *path)
+static int check_config(const char *path, const struct xvm_options *options)
 {
+    const struct xvm_config_agents agents = {
+        .env = {.dir = options->agent_dir, .cache_dir = options->agent_cache, .run = true},
+        .strict = true,
+    };
     struct xvm_config_errors errors = {0};
     struct ha_config *config = NULL;
-    int r = xvm_config_load(path, NULL, &config, &errors);
+    int r = xvm_config_load_checked(path, NULL, &agents, &config, &errors);
 
     xvm_config_errors_print(&errors, stderr);
     xvm_config_errors_done(&errors);
@@ -54,6 +59,7 @@ static const struct option known[] = {
     {"run-dir", required_argument, NULL, 'r'},
     {"state-dir", required_argument, NULL, 's'},
     {"agent-dir", required_argument, NULL, 'a'},
+    {"agent-cache", required_argument, NULL, 'A'},
     {"log-target", required_argument, NULL, 'l'},
     {"spawn-keeper", no_argument, NULL, 'k'},
     {"machine-id", required_argument, NULL, 'm'},
@@ -71,7 +77,11 @@ static bool take(int c, struct xvm_options *options, unsigned *given)
         options->config_path = optarg;
         return true;
     case 'C':
-        exit(check_config(optarg));
+        options->check_path = optarg;
+        return true;
+    case 'A':
+        options->agent_cache = optarg;
+        return true;
     case 'r':
         options->run_dir = optarg;
         return true;
@@ -150,6 +160,8 @@ int main(int argc, char **argv)
         usage(stderr);
         return XVM_EXIT_USAGE;
     }
+    if (options.check_path)
+        return check_config(options.check_path, &options);
     xvm_log_open(target, "xvm-had");
     if (identify(&options, given) < 0)
         return XVM_EXIT_FAILURE;

@@ -19,6 +19,9 @@
 #include "util.h"
 
 #define SOCKET_NAME "xvm-had.sock"
+#define AGENTS_NAME "agents"
+
+enum { CHECK_MS = 60 * 1000 }; /* fence agents have time limits of their own */
 
 /* ------------------------------------------------------------------------------- configuration */
 
@@ -93,13 +96,23 @@ static void add_error(struct xvm_config_errors *errors, const char *path, const 
     errors->n++;
 }
 
+/* How much may be asked of fence agents. */
+enum agents {
+    AGENTS_KEPT, /* what is known already, for the loop must not wait */
+    AGENTS_RUN,
+};
+
 /* facts NULL: before corosync has told anything. */
-static int load(struct xvm_daemon *d, const struct xvm_corosync_facts *facts,
+static int load(struct xvm_daemon *d, const struct xvm_corosync_facts *facts, enum agents how,
                 struct ha_config **ret_config, struct xvm_config_errors *errors)
 {
+    const struct xvm_config_agents agents = {.env = {.dir = d->options.agent_dir,
+                                                     .cache_dir = d->options.agent_cache,
+                                                     .run = how == AGENTS_RUN}};
     struct ha_config *config = NULL;
     char text[HA_TEXT_MAX * 2];
-    int r = xvm_config_load(d->options.config_path, facts ? &facts->ring : NULL, &config, errors);
+    int r = xvm_config_load_checked(d->options.config_path, facts ? &facts->ring : NULL, &agents,
+                                    &config, errors);
 
     if (r == 0 && facts)
         r = check_nodes(config, facts, text, sizeof(text));
@@ -115,10 +128,10 @@ static int load(struct xvm_daemon *d, const struct xvm_corosync_facts *facts,
 }
 
 static int load_and_log(struct xvm_daemon *d, const struct xvm_corosync_facts *facts,
-                        struct ha_config **ret_config)
+                        enum agents how, struct ha_config **ret_config)
 {
     struct xvm_config_errors errors = {0};
-    int r = load(d, facts, ret_config, &errors);
+    int r = load(d, facts, how, ret_config, &errors);
 
     log_errors(&errors);
     xvm_config_errors_done(&errors);
@@ -155,15 +168,14 @@ static char *errors_text(const struct xvm_config_errors *errors)
     return text;
 }
 
-int xvm_daemon_reload(void *user, char **ret_text)
+/* What the file says is known to be good; the ring may not suit it, though. */
+static int reload_now(struct xvm_daemon *d, char **ret_text)
 {
     struct xvm_config_errors errors = {0};
-    struct xvm_daemon *d = user;
     struct ha_config *config = NULL;
-    int r;
+    int r = load(d, d->facts.self ? &d->facts : NULL, AGENTS_KEPT, &config, &errors);
 
     *ret_text = NULL;
-    r = load(d, d->facts.self ? &d->facts : NULL, &config, &errors);
     log_errors(&errors);
     if (r == 0 && d->started && strcmp(config->driver, d->config->driver) != 0) {
         xvm_config_free(config);
@@ -180,6 +192,58 @@ int xvm_daemon_reload(void *user, char **ret_text)
     take_config(d, config);
     xvm_log(HA_SEV_NOTICE, "configuration read again from %s", d->options.config_path);
     return 0;
+}
+
+static void on_checked(void *user, const struct xvm_child_end *end)
+{
+    struct xvm_daemon *d = user;
+    char *text = NULL;
+    int r = -EINVAL;
+
+    d->checker = NULL;
+    if (end->how == XVM_CHILD_EXITED && end->code == 0) {
+        r = reload_now(d, &text);
+    } else if (end->how == XVM_CHILD_EXITED && end->err[0] != '\0') {
+        text = strdup(end->err); /* FILE:LINE:COL: what is wrong, one a line */
+    } else {
+        text = strdup(end->how == XVM_CHILD_TIMED_OUT
+                          ? "checking the configuration took too long: a fence agent hangs?"
+                          : "the configuration could not be checked");
+        r = end->how == XVM_CHILD_TIMED_OUT ? -ETIMEDOUT : -EIO;
+    }
+    if (r < 0)
+        xvm_log(HA_SEV_ERROR, "the new configuration is not used; the old one stays: %s",
+                text ? text : strerror(-r));
+    xvm_ipc_reply(d->ipc, d->checker_client, r, text ? text : r == 0 ? "" : strerror(-r));
+    d->checker_client = 0;
+    free(text);
+}
+
+int xvm_daemon_reload(void *user, uint64_t client, char **ret_text)
+{
+    struct xvm_daemon *d = user;
+    char *argv[] = {"xvm-had", "--check-config", (char *)d->options.config_path,
+                    "--agent-dir", (char *)d->options.agent_dir, "--agent-cache",
+                    (char *)d->options.agent_cache, NULL};
+    char path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    char locale[] = "LC_ALL=C.UTF-8";
+    char *envp[] = {path, locale, NULL};
+    const struct xvm_child_spec spec = {.path = "/proc/self/exe",
+                                        .argv = argv,
+                                        .envp = envp,
+                                        .timeout_ms = CHECK_MS};
+    int r;
+
+    *ret_text = NULL;
+    if (d->checker) {
+        *ret_text = strdup("another reload is under way: repeat in a moment");
+        return -EBUSY;
+    }
+    r = xvm_child_new(d->loop, &spec, on_checked, d, &d->checker);
+    if (r < 0)
+        return r;
+    d->checker_client = client;
+    return -EINPROGRESS;
 }
 
 /* ---------------------------------------------------------------------------------------- core */
@@ -293,7 +357,7 @@ static int start_core(struct xvm_daemon *d)
 static int first_connect(struct xvm_daemon *d, const struct xvm_corosync_facts *facts)
 {
     struct ha_config *config = NULL;
-    int r = load_and_log(d, facts, &config);
+    int r = load_and_log(d, facts, AGENTS_KEPT, &config);
 
     if (r < 0)
         return r;
@@ -331,7 +395,7 @@ static int connect_again(struct xvm_daemon *d, const struct xvm_corosync_facts *
     d->facts = *facts;
     if (same)
         return 0;
-    if (load_and_log(d, facts, &config) == 0)
+    if (load_and_log(d, facts, AGENTS_KEPT, &config) == 0)
         take_config(d, config);
     else
         xvm_log(HA_SEV_ALERT,
@@ -394,11 +458,14 @@ static int on_hangup(sd_event_source *source, const struct signalfd_siginfo *inf
 {
     struct xvm_daemon *d = user;
     char *text = NULL;
+    int r;
 
     (void)source;
     (void)info;
-    if (xvm_daemon_reload(d, &text) < 0)
-        xvm_log(HA_SEV_ERROR, "the new configuration is not used; the old one stays");
+    r = xvm_daemon_reload(d, 0, &text);
+    if (r < 0 && r != -EINPROGRESS)
+        xvm_log(HA_SEV_ERROR, "cannot read the configuration again: %s",
+                text ? text : strerror(-r));
     free(text);
     return 0;
 }
@@ -586,9 +653,12 @@ int xvm_daemon_setup(struct xvm_daemon *d, const struct xvm_options *options)
 {
     struct ha_config *config = NULL;
     bool safe_mode = false;
+    char *cache;
     int r;
 
     d->options = *options;
+    if (!d->options.agent_cache && asprintf(&cache, "%s/%s", options->run_dir, AGENTS_NAME) >= 0)
+        d->options.agent_cache = cache; /* for the life of the program */
     snprintf(d->waits_for, sizeof(d->waits_for),
              "waiting for corosync (systemctl status corosync)");
     r = setup_base(d, &safe_mode);
@@ -596,7 +666,7 @@ int xvm_daemon_setup(struct xvm_daemon *d, const struct xvm_options *options)
         return r;
     if (xvm_ring_load(options->run_dir, &options->boot, &d->facts) < 0)
         memset(&d->facts, 0, sizeof(d->facts));
-    r = load_and_log(d, d->facts.self ? &d->facts : NULL, &config);
+    r = load_and_log(d, d->facts.self ? &d->facts : NULL, AGENTS_RUN, &config);
     if (r < 0)
         return r;
     take_config(d, config);

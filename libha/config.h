@@ -33,6 +33,7 @@ struct ha_fence_device {
     ha_ms timeout_ms; /* of one call */
     unsigned retries; /* further calls after a failed one */
     bool verify;      /* ask for the status after off */
+    ha_ms delay_ms;   /* wait before its first call */
 };
 
 struct ha_fence_level {

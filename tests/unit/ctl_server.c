@@ -45,8 +45,9 @@ static const struct ha_config *get_config(void *user)
     return fake_config();
 }
 
-static int on_reload(void *user, char **ret_text)
+static int on_reload(void *user, uint64_t client, char **ret_text)
 {
+    (void)client;
     struct server *s = user;
 
     if (s->core.status.quorate) {

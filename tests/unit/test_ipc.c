@@ -54,8 +54,9 @@ static void on_command(void *user, const struct ha_request *request)
         xvm_ipc_reply(w->ipc, request->client, w->code, w->text);
 }
 
-static int on_reload(void *user, char **ret_text)
+static int on_reload(void *user, uint64_t client, char **ret_text)
 {
+    (void)client;
     struct world *w = user;
 
     if (w->text != NULL)

@@ -466,7 +466,8 @@ static void tell_fences(struct ha *ha)
     for (size_t i = 0; i < ha->log.head.nhosts; i++) {
         struct ha_host_desk *desk = &ha->host_desks[i];
         const struct ha_host_fact *h = &ha->log.head.hosts[i];
-        if (desk->fence_id && !desk->cancelled && (ha_in_ring(ha, h->node) || !ha_quorate(ha))) {
+        bool back = ha_in_ring(ha, h->node) && !h->ordered && HA_GUARD(ha, FENCE_MEMBER);
+        if (desk->fence_id && !desk->cancelled && (back || !ha_quorate(ha))) {
             struct ha_action *a = ha_act(ha, HA_ACT_FENCE_CANCEL);
             if (a)
                 a->u.cancel.id = desk->fence_id;

@@ -307,6 +307,50 @@ static void ask_guest(struct ha *ha, const struct ha_ask *ask, struct outcome *o
     }
 }
 
+/* Would the others still be enough to confirm anything? */
+static bool enough_without(const struct ha *ha, ha_node node)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < ha->nmembers; i++) {
+        const struct ha_member *m = &ha->members[i];
+        const struct ha_host_fact *h = ha_facts_host(&ha->prop, m->node);
+        n += m->node != node && m->present && !m->left && m->acked && m->counted && h &&
+             h->state == HA_HOST_IN && !ha->host_desks[h - ha->prop.hosts].order;
+    }
+    if (ha->config->mode == HA_MODE_FENCE_ONLY)
+        return n * 2 >= ha_facts_voters(&ha->prop);
+    return n >= ha_votes_needed(ha);
+}
+
+static void ask_fence(struct ha *ha, const struct ha_ask *ask, const struct ha_host_fact *h,
+                      struct outcome *o)
+{
+    const struct ha_host_config *c = ha_host_config(ha, h->node);
+    bool device = false;
+    for (size_t i = 0; i < c->nlevels; i++)
+        device |= c->levels[i].kind == HA_FENCE_DEVICE;
+    if (h->state == HA_HOST_NEW || h->state == HA_HOST_OUT || h->state == HA_HOST_DEAD)
+        OUTCOME(o, -EALREADY, "%s is %s: there is nothing to fence", ask->host,
+                h->state == HA_HOST_DEAD  ? "confirmed dead already"
+                : h->state == HA_HOST_OUT ? "out: it said goodbye"
+                                          : "new: it never was a member");
+    else if (!device)
+        OUTCOME(o, -ENODEV, "%s has no fence device: switch it off by hand, then `xvmhactl fence "
+                "confirm %s`", ask->host, ask->host);
+    else if (h->distrusted)
+        OUTCOME(o, -EPERM, "the fence device of %s lied and is not believed: switch it off by "
+                "hand, then `xvmhactl fence confirm %s`", ask->host, ask->host);
+    else if (!enough_without(ha, h->node))
+        OUTCOME(o, -EBUSY, "without %s there would be no quorum: nothing could be started again",
+                ask->host);
+    else if (h->state == HA_HOST_FENCING)
+        OUTCOME(o, 0, "%s is being fenced already", ask->host);
+    else {
+        ha->host_desks[h - ha->prop.hosts].order = true;
+        OUTCOME(o, 0, "%s is being fenced; its guests start elsewhere once it is off", ask->host);
+    }
+}
+
 static void ask_host(struct ha *ha, const struct ha_ask *ask, struct outcome *o)
 {
     ha_node node = 0;
@@ -320,6 +364,20 @@ static void ask_host(struct ha *ha, const struct ha_ask *ask, struct outcome *o)
     }
     struct ha_host_desk *desk = &ha->host_desks[h - ha->prop.hosts];
     ha_name_copy(desk->who, ask->who);
+    if (ha->half && (ask->command == HA_CMD_FENCE || ask->command == HA_CMD_HOST_CLEAR)) {
+        OUTCOME(o, -EAGAIN, "half of the hosts are missing: they are fenced without being asked");
+        return;
+    }
+    if (ask->command == HA_CMD_FENCE) {
+        ask_fence(ha, ask, h, o);
+        return;
+    }
+    if (ask->command == HA_CMD_HOST_CLEAR) {
+        desk->calm = h->flaps > 0;
+        OUTCOME(o, 0, h->flaps ? "the losses of %s are forgotten" : "%s has no losses to forget",
+                ask->host);
+        return;
+    }
     if (ask->command == HA_CMD_HOST_REPLACE) {
         const struct ha_member *m = ha_member(ha, node, false);
         bool other = m && m->present && m->reported && !ha_uuid_eq(&m->boot, &h->boot);
@@ -361,6 +419,8 @@ static void ask(struct ha *ha, const struct ha_ask *ask, struct outcome *o)
         break;
     case HA_CMD_FENCE_CONFIRM:
     case HA_CMD_HOST_REPLACE:
+    case HA_CMD_FENCE:
+    case HA_CMD_HOST_CLEAR:
         ask_host(ha, ask, o);
         ha->decide_due = true; /* the facts come with the next round */
         break;

@@ -68,6 +68,8 @@ struct ha_guest_config {
     ha_ms restart_delay_ms;    /* back-off after a failure; doubles up to 32 times it */
 };
 
+enum { HA_DUEL_ACTION = 5000 }; /* ms from the order to power off, of two hosts' turns */
+
 /* PROTOCOL.md, TIMERS. All durations in milliseconds. */
 struct ha_timers {
     ha_ms beat;          /* b: keepers' beats */
@@ -80,7 +82,17 @@ struct ha_timers {
     ha_ms watchdog;      /* W, whole seconds */
     ha_ms margin;        /* M */
     ha_ms daemon;        /* T_daemon */
+    ha_ms duel;          /* two hosts: turns of fencing, counted from the last beat of the other */
     ha_ms fence_retry;   /* first back-off after all levels failed; doubles up to 16 times it */
+};
+
+/* Restraint. A loss counts until its host has been calm for a window. */
+struct ha_fence_policy {
+    unsigned host_limit;    /* losses from which a host gets no guests (quarantine); 0: no limit */
+    unsigned cluster_limit; /* losses of all hosts from which nothing is fenced but by an operator's
+                               word; 0: no limit */
+    ha_ms window;
+    ha_ms check;            /* how often each device is asked whether it works; 0: never. Shell's */
 };
 
 struct ha_config {
@@ -94,6 +106,7 @@ struct ha_config {
     struct ha_guest_config *guests;
     size_t nguests;
     unsigned journal_keep; /* stable facts kept one by one, for members that fetch; 0: the default */
+    struct ha_fence_policy fencing;
     bool suspendable_hosts; /* hosts are virtual machines that can be suspended: no bound */
     /* For the shell; the core does not read them. */
     char *driver;          /* "libxl" or "process" */

@@ -109,6 +109,12 @@ struct ha_host_desk {
     ha_node tell_from;
     struct ha_uuid confirm_boot; /* operator's word, waiting to be proposed */
     bool confirm, replace;
+    bool order, calm;   /* an operator wants it fenced; forgets its losses */
+    bool held_said;
+    enum ha_host_state calm_state; /* kept: since when it is as it is */
+    uint32_t calm_loss;
+    struct ha_uuid calm_boot;
+    ha_ms calm_since;
     char who[HA_NAME_MAX];
 };
 
@@ -327,6 +333,14 @@ void ha_fence_event(struct ha *ha, const struct ha_event *event);
 ha_ms ha_bound_at(const struct ha *ha, const struct ha_host_fact *h, const char **ret_why);
 void ha_mark_seen(struct ha *ha);
 bool ha_wanted(const struct ha_guest_fact *guest);
+/* restraint.c: indices are those of the facts' hosts */
+ha_ms ha_turn_at(const struct ha *ha, size_t i);
+void ha_decide_turns(struct ha *ha);
+ha_node ha_survivor(const struct ha *ha, char *ret_why, size_t size);
+bool ha_quarantined(const struct ha *ha, const struct ha_host_fact *h);
+const char *ha_fence_held(const struct ha *ha, const struct ha_facts *f,
+                          const struct ha_host_fact *h);
+void ha_decide_calm(struct ha *ha, size_t i);
 /* guests.c */
 void ha_decide_guests(struct ha *ha);
 void ha_guest_reported(struct ha *ha, const struct ha_member *m, const struct ha_copy *copy);

@@ -96,8 +96,10 @@ void ha_decide(struct ha *ha)
     if (!ha->decide_due || ha->outstanding || ha->halted || ha->fetching)
         return;
     ha->decide_due = false;
-    if (!ha_is_coordinator(ha) || (!ha_quorate(ha) && HA_GUARD(ha, QUORUM)))
+    if (!ha_is_coordinator(ha) || (!ha_quorate(ha) && HA_GUARD(ha, QUORUM))) {
+        ha_fence_launch(ha); /* of the coordinator itself, by an operator's order */
         return;
+    }
     if (ha_facts_copy(&ha->prop, &ha->log.head) < 0 || ha_desk_room(ha) < 0) {
         ha->nomem = true;
         return;
@@ -129,6 +131,7 @@ void ha_desk_reset(struct ha *ha)
         ha->host_desks[i].result_told = false;
         ha->host_desks[i].under_way_told = ha->host_desks[i].announced = false;
         ha->host_desks[i].confirm = ha->host_desks[i].replace = false;
+        ha->host_desks[i].order = ha->host_desks[i].calm = false;
     }
     ha->nasks = 0;
 }

@@ -16,6 +16,8 @@ static const struct {
     {HA_HOST_IN, HA_FACT_IN, HA_HOST_IN},       /* another life, or another journal */
     {HA_HOST_IN, HA_FACT_LOST, HA_HOST_LOST},
     {HA_HOST_IN, HA_FACT_OUT, HA_HOST_OUT},
+    {HA_HOST_IN, HA_FACT_ORDER, HA_HOST_LOST},
+    {HA_HOST_LOST, HA_FACT_ORDER, HA_HOST_LOST}, /* the same loss, and now an order */
     {HA_HOST_LOST, HA_FACT_IN, HA_HOST_IN},     /* came back before it was confirmed */
     {HA_HOST_LOST, HA_FACT_FENCING, HA_HOST_FENCING},
     {HA_HOST_LOST, HA_FACT_CONF, HA_HOST_DEAD}, /* bound, operator */
@@ -131,6 +133,10 @@ static bool host_fits(const struct ha_host_fact *h, const struct ha_fact *f)
         return ha_uuid_zero(&h->machine) || ha_uuid_eq(&h->machine, &f->machine);
     case HA_FACT_LOST:
         return this_life && f->loss == h->loss + 1;
+    case HA_FACT_ORDER:
+        if (h->state == HA_HOST_LOST)
+            return this_loss && !h->ordered;
+        return this_life && f->loss == h->loss + 1;
     case HA_FACT_OUT:
         return this_life;
     case HA_FACT_FENCING:
@@ -143,6 +149,16 @@ static bool host_fits(const struct ha_host_fact *h, const struct ha_fact *f)
     default: /* not a host's fact */
         return false;
     }
+}
+
+/* What is remembered of a host beside its state. */
+static bool note_fits(const struct ha_host_fact *h, const struct ha_fact *f)
+{
+    if (!h)
+        return false;
+    if (f->kind == HA_FACT_CALM)
+        return h->flaps > 0;
+    return f->level >= 1 && f->level <= HA_TURNS && h->turn != f->level;
 }
 
 static bool guest_fits(const struct ha_facts *facts, const struct ha_fact *f)
@@ -199,7 +215,11 @@ bool ha_facts_fits(const struct ha_facts *facts, const struct ha_fact *f)
     case HA_FACT_CONF:
     case HA_FACT_OUT:
     case HA_FACT_REPLACE:
+    case HA_FACT_ORDER:
         return host_fits(ha_facts_host(facts, f->host), f);
+    case HA_FACT_CALM:
+    case HA_FACT_TURN:
+        return note_fits(ha_facts_host(facts, f->host), f);
     case HA_FACT_REGISTER:
         return facts->nguests < HA_GUESTS_MAX && !ha_facts_guest(facts, f->name);
     case HA_FACT_WANT:
@@ -273,6 +293,7 @@ static void apply_in(struct ha_facts *facts, struct ha_host_fact *h, const struc
         h->in_index = index;
     free_guests(facts, h->node, &f->boot, true);
     h->state = HA_HOST_IN;
+    h->ordered = false;
     h->boot = f->boot;
     h->machine = f->machine;
     h->journal = f->journal;
@@ -292,8 +313,11 @@ static void apply_host(struct ha_facts *facts, const struct ha_fact *f, uint64_t
         return;
     }
     h->state = next;
-    if (f->kind == HA_FACT_LOST) {
+    if (f->kind == HA_FACT_LOST || f->kind == HA_FACT_ORDER) {
         h->loss = f->loss;
+        h->ordered = f->kind == HA_FACT_ORDER;
+        if (f->kind == HA_FACT_LOST && h->flaps < UINT8_MAX)
+            h->flaps++;
         h->tried = false;
         h->rounds = 0;
     } else if (f->kind == HA_FACT_FENCING) {
@@ -304,18 +328,31 @@ static void apply_host(struct ha_facts *facts, const struct ha_fact *f, uint64_t
     } else if (f->kind == HA_FACT_FENCE_END) {
         if (f->how == 2)
             h->tried = false;
+        if (f->how == 3)
+            h->ordered = false;
     } else if (f->kind == HA_FACT_CONF) {
         h->how = f->how;
+        h->ordered = false;
         h->conf_index = index;
         h->distrusted &= f->how != HA_CONF_OPERATOR; /* who vouches has looked */
         free_guests(facts, h->node, &h->boot, false);
     } else if (f->kind == HA_FACT_REPLACE) {
+        h->ordered = false;
         h->machine = (struct ha_uuid){{0}};
         h->journal = (struct ha_uuid){{0}};
         h->how = HA_CONF_OPERATOR;
         h->distrusted = false;
         free_guests(facts, h->node, &h->boot, false);
     }
+}
+
+static void apply_note(struct ha_facts *facts, const struct ha_fact *f)
+{
+    struct ha_host_fact *h = ha_facts_host(facts, f->host);
+    if (f->kind == HA_FACT_CALM)
+        h->flaps = 0;
+    else
+        h->turn = (uint8_t)f->level;
 }
 
 static int apply_register(struct ha_facts *facts, const struct ha_fact *f, uint64_t index)
@@ -480,7 +517,12 @@ int ha_facts_apply(struct ha_facts *facts, const struct ha_fact *f, uint64_t ind
     case HA_FACT_CONF:
     case HA_FACT_OUT:
     case HA_FACT_REPLACE:
+    case HA_FACT_ORDER:
         apply_host(facts, f, index);
+        break;
+    case HA_FACT_CALM:
+    case HA_FACT_TURN:
+        apply_note(facts, f);
         break;
     case HA_FACT_WANT:
     case HA_FACT_CLEAR:

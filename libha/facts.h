@@ -36,8 +36,13 @@ enum ha_fact_kind {
     HA_FACT_VACATED, /* the source of a committed migration holds nothing of the guest any more */
     HA_FACT_RECALL,  /* stop it where it runs, start it on `host` (a move by stop and start) */
     HA_FACT_DEFINE,  /* what it is built from; boot: hash, inc: memory in KiB, how: ha_def_flags */
+    HA_FACT_ORDER, /* LOST, because an operator wants the host fenced, though it may be a member */
+    HA_FACT_CALM,  /* a host's losses are forgotten: a quiet time, or an operator */
+    HA_FACT_TURN,  /* fence-only, two hosts: whose turn to fence is first (level: 1 + turn) */
     HA_FACT_COUNT
 };
+
+enum { HA_TURNS = 3 }; /* two hosts take turns; the third is for changing them safely */
 
 enum ha_conf_how {
     HA_CONF_DEVICE = 1,
@@ -70,7 +75,8 @@ struct ha_fact {
     struct ha_uuid journal; /* IN */
     struct ha_uuid cluster; /* FOUND */
     uint32_t loss, level;
-    uint8_t how;    /* CONF: ha_conf_how; FENCE_END: 1 failed, 2 cancelled; RELEASED: ha_release;
+    uint8_t how;    /* CONF: ha_conf_how; FENCE_END: 1 failed, 2 cancelled, 3 given
+                       up (an order: the host stays); RELEASED: ha_release;
                        MIG: ha_move_kind */
     bool armed;     /* IN */
     ha_ms lease_ms, watchdog_ms; /* IN: the X and W that host works by */
@@ -78,7 +84,7 @@ struct ha_fact {
     bool enabled;   /* WANT REGISTER */
     bool failed;    /* RELEASED: this was one failure too many */
     uint32_t guest; /* index of the guest, all guest facts */
-    char name[HA_NAME_MAX]; /* REGISTER: of the guest; CONF: who, for an operator's word */
+    char name[HA_NAME_MAX]; /* REGISTER: of the guest; CONF ORDER CALM: who, for an operator's word */
     uint64_t inc;   /* ASSIGN ADOPT RUN RELEASED; MIG: the incarnation at the target */
     uint64_t old_inc; /* ADOPT: what is on the copy now */
     uint64_t mig;   /* MIG COMMIT ABORT */
@@ -101,6 +107,9 @@ struct ha_host_fact {
     bool armed;
     ha_ms lease_ms, watchdog_ms; /* the X and W it works by */
     uint8_t how;       /* of the last confirmation */
+    bool ordered;      /* this loss is an operator's wish: not admitted again before it is over */
+    uint8_t flaps;     /* losses since it was calm for a while */
+    uint8_t turn;      /* two hosts: 1 + its turn to fence; 0: by node id */
     bool distrusted;   /* a device said off and the same life came back */
 };
 

@@ -67,6 +67,9 @@ void ha_fact_encode(struct ha_put *put, const struct ha_fact *f)
     case HA_FACT_CONF:
     case HA_FACT_OUT:
     case HA_FACT_REPLACE:
+    case HA_FACT_ORDER:
+    case HA_FACT_CALM:
+    case HA_FACT_TURN:
         ha_put_u32(put, f->host);
         ha_put_uuid(put, &f->boot);
         ha_put_u32(put, f->loss);
@@ -141,6 +144,9 @@ static void get_fields(struct ha_get *get, struct ha_fact *f)
     case HA_FACT_CONF:
     case HA_FACT_OUT:
     case HA_FACT_REPLACE:
+    case HA_FACT_ORDER:
+    case HA_FACT_CALM:
+    case HA_FACT_TURN:
         f->host = ha_get_u32(get);
         f->boot = ha_get_uuid(get);
         f->loss = ha_get_u32(get);
@@ -201,7 +207,8 @@ static void put_host(struct ha_put *put, const struct ha_host_fact *h)
 {
     ha_put_u32(put, h->node);
     ha_put_u8(put, (uint8_t)h->state);
-    ha_put_u8(put, (uint8_t)(h->voter | h->armed << 1 | h->distrusted << 2 | h->tried << 3));
+    ha_put_u8(put, (uint8_t)(h->voter | h->armed << 1 | h->distrusted << 2 | h->tried << 3 |
+                             h->ordered << 4));
     ha_put_uuid(put, &h->boot);
     ha_put_uuid(put, &h->machine);
     ha_put_uuid(put, &h->journal);
@@ -213,6 +220,8 @@ static void put_host(struct ha_put *put, const struct ha_host_fact *h)
     ha_put_u32(put, (uint32_t)h->lease_ms);
     ha_put_u32(put, (uint32_t)h->watchdog_ms);
     ha_put_u64(put, h->conf_index);
+    ha_put_u8(put, h->flaps);
+    ha_put_u8(put, h->turn);
 }
 
 static void get_host(struct ha_get *get, struct ha_host_fact *h)
@@ -227,6 +236,7 @@ static void get_host(struct ha_get *get, struct ha_host_fact *h)
     h->armed = flags & 2;
     h->distrusted = flags & 4;
     h->tried = flags & 8;
+    h->ordered = flags & 16;
     h->boot = ha_get_uuid(get);
     h->machine = ha_get_uuid(get);
     h->journal = ha_get_uuid(get);
@@ -238,6 +248,12 @@ static void get_host(struct ha_get *get, struct ha_host_fact *h)
     h->lease_ms = ha_get_u32(get);
     h->watchdog_ms = ha_get_u32(get);
     h->conf_index = get->left ? ha_get_u64(get) : 0;
+    if (get->failed || get->left == 0)
+        return; /* written before there was more */
+    h->flaps = ha_get_u8(get);
+    h->turn = ha_get_u8(get);
+    if (h->turn > HA_TURNS)
+        get->failed = true;
 }
 
 static void put_guest(struct ha_put *put, const struct ha_guest_fact *g)

@@ -48,7 +48,12 @@
     X(FRESH_LOOK,       "who looked before a guest was wanted is believed that it is not there")   \
     X(LET_GO,           "a guest that was disabled or stopped cannot have been started by hand")   \
     X(FENCE_ANNOUNCED,  "a fence is launched on facts that may be old")                            \
-    X(QUORUM,           "facts change without quorum")
+    X(QUORUM,           "facts change without quorum")                                             \
+    X(DUEL_TURN,        "two hosts fence each other without waiting for their turn")               \
+    X(DUEL_STEP,        "both hosts' turns change at once")                                        \
+    X(FENCE_MEMBER,     "a host that is back in the ring is fenced unasked")                       \
+    X(FENCE_BUDGET,     "the budget of fences is not looked at")                                   \
+    X(QUARANTINE,       "a host that flaps gets guests again at once")
 /* clang-format on */
 
 enum ha_mutant {

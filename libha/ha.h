@@ -128,6 +128,8 @@ enum ha_command {
     HA_CMD_FENCE_CONFIRM,  /* host: the operator vouches that it is off */
     HA_CMD_HOST_REPLACE,   /* host: other machine under a known node id */
     HA_CMD_LINEAGE_FORCE,  /* fence-only mode: go on without the absent voters */
+    HA_CMD_FENCE,          /* host: switch it off, member or not */
+    HA_CMD_HOST_CLEAR,     /* host: forget its losses (end of quarantine) */
 };
 
 struct ha_request {
@@ -302,7 +304,11 @@ enum ha_severity {
     X(DRIFT,           "config-drift")                                                   \
     X(DISTRUST,        "device-distrusted")                                              \
     X(FOREIGN,         "foreign")         /* other lineage, machine or version */        \
-    X(COMMAND,         "command")
+    X(COMMAND,         "command")                                                        \
+    X(QUARANTINE,      "host-quarantined") /* lost too often: gets no guests */          \
+    X(FENCE_HELD,      "fence-held")      /* the budget of fences is used up */          \
+    X(DEVICE,          "fence-device")    /* the shell's: a device was asked whether it works */ \
+    X(SURVIVOR,        "survivor")        /* two hosts: who would survive a split */
 /* clang-format on */
 
 enum ha_report {
@@ -460,6 +466,9 @@ struct ha_host_status {
     bool synced;            /* acknowledged the current epoch */
     bool armed;
     bool coordinator;
+    bool ordered;           /* with LOST and FENCING: an operator wants it off */
+    bool quarantined;       /* lost too often: gets no guests */
+    uint32_t flaps;         /* losses since it was calm */
     bool drift;             /* its configuration differs from ours */
     uint64_t memory_kib, memory_used_kib;
     char why[HA_TEXT_MAX];  /* what it waits for and the operator's way out; "" if all is well */
@@ -502,6 +511,8 @@ struct ha_status {
     bool armed;         /* by the keeper's word; as it was when the keeper is gone */
     bool leaving;       /* HA_EV_SHUTDOWN came */
     bool empty;
+    ha_node survivor;   /* two hosts: who would survive a split; 0: no such cluster */
+    char survivor_why[HA_TEXT_MAX];
     char sentence[HA_TEXT_MAX]; /* what this daemon is doing, for STATUS= and `status` */
     size_t nhosts, nguests;
 };
@@ -522,6 +533,10 @@ int ha_stable_owner(const struct ha *ha, const char *guest, ha_node *ret_owner,
 /* For checkers: the stable state, boot and loss number of a host; -ENOENT: never heard of. */
 int ha_stable_host(const struct ha *ha, ha_node node, enum ha_host_state *ret_state,
                    struct ha_uuid *ret_boot, uint32_t *ret_loss);
+
+/* For checkers: is the host's loss an operator's order, and how often was it lost since it was calm, by
+ * the stable facts; -ENOENT: never heard of. */
+int ha_stable_restraint(const struct ha *ha, ha_node node, bool *ret_ordered, unsigned *ret_flaps);
 
 const char *ha_phase_name(enum ha_phase phase);
 const char *ha_host_state_name(enum ha_host_state state);

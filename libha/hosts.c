@@ -15,6 +15,8 @@ static void decide_in(struct ha *ha, struct ha_member *m)
     if (!h || !m->present || m->left || !m->reported || !m->acked ||
         h->state == HA_HOST_FENCING || !ha_in_ring(ha, m->node))
         return;
+    if (h->state == HA_HOST_LOST && h->ordered && ha_uuid_eq(&h->boot, &m->boot))
+        return; /* an operator wants it off: the fence is on its way */
     bool same = ha_uuid_eq(&h->boot, &m->boot) && ha_uuid_eq(&h->journal, &m->report.journal);
     /* what it said before the confirmation proves nothing: a life that is confirmed dead must be heard
      * in a later exchange */
@@ -94,9 +96,33 @@ static bool held(struct ha *ha)
     return true;
 }
 
+/* An operator's word is enough to count a host as lost, even ourselves. */
+static bool decide_order(struct ha *ha, size_t i)
+{
+    const struct ha_host_fact *h = &ha->prop.hosts[i];
+    struct ha_host_desk *desk = &ha->host_desks[i];
+    if (!desk->order)
+        return false;
+    desk->order = false;
+    desk->retry_at = ha->now;
+    struct ha_fact fact = {
+        .kind = HA_FACT_ORDER, .host = h->node, .boot = h->boot, .loss = h->loss};
+    bool fresh = h->state == HA_HOST_IN;
+    fact.loss += fresh;
+    ha_name_copy(fact.name, desk->who);
+    if (!ha_propose(ha, &fact))
+        return false;
+    if (fresh)
+        desk->lost_at = ha->now;
+    desk->retry_at = 0;
+    return true;
+}
+
 static void decide_lost(struct ha *ha, size_t i)
 {
     const struct ha_host_fact *h = &ha->prop.hosts[i];
+    if (decide_order(ha, i))
+        return;
     if (h->state != HA_HOST_IN || h->node == ha->self || !is_gone(ha, h))
         return;
     ha_ms hold = ha->half && ha_forced(ha) ? ha->now : hold_until(ha, i);
@@ -135,14 +161,29 @@ static size_t next_device(const struct ha_host_config *config, size_t level)
     return level < n ? level : n;
 }
 
+/* Too many losses: an operator has to look. Said once. */
+static bool held_back(struct ha *ha, size_t i)
+{
+    const struct ha_host_fact *h = &ha->prop.hosts[i];
+    struct ha_host_desk *desk = &ha->host_desks[i];
+    const char *why = ha_fence_held(ha, &ha->prop, h);
+    if (why && !desk->held_said)
+        ha_report(ha, HA_REPORT_FENCE_HELD, HA_SEV_ALERT, h->node, NULL,
+                  "%s is not fenced: %s; `xvmhactl fence %s` does it, `fence confirm` vouches",
+                  ha_host_name(ha, h->node), why, ha_host_name(ha, h->node));
+    desk->held_said = why != NULL;
+    return why != NULL;
+}
+
 static void decide_fencing(struct ha *ha, size_t i)
 {
     const struct ha_host_fact *h = &ha->prop.hosts[i];
     struct ha_host_desk *desk = &ha->host_desks[i];
     const struct ha_host_config *config = ha_host_config(ha, h->node);
-    if (h->state != HA_HOST_LOST || !config || ha_in_ring(ha, h->node))
+    bool member = ha_in_ring(ha, h->node) && HA_GUARD(ha, FENCE_MEMBER);
+    if (h->state != HA_HOST_LOST || !config || (member && !h->ordered))
         return; /* back in the ring: it is admitted, not shot */
-    if (held(ha))
+    if (held(ha) || held_back(ha, i))
         return;
     size_t level = next_device(config, h->tried ? h->level + 1 : 0);
     if (level == config->nlevels) { /* all failed: again, after a while */
@@ -161,8 +202,8 @@ static void decide_fencing(struct ha *ha, size_t i)
     }
     if (desk->lost_at == 0)
         desk->lost_at = ha->now;
-    ha_ms due = desk->lost_at + ha->config->timers.settle;
-    if (ha->half && ha->self > h->node && ha->now < due) { /* two hosts: unequal delays */
+    ha_ms due = ha_turn_at(ha, i);
+    if (ha->now < due) { /* two hosts: one after the other */
         ha_wake(ha, due);
         return;
     }
@@ -187,6 +228,14 @@ static void propose_conf(struct ha *ha, const struct ha_host_fact *h, enum ha_co
     ha_propose(ha, &fact);
 }
 
+/* An order that every level failed to carry out is over: a host that is still a member goes on. */
+static bool gives_up(const struct ha *ha, const struct ha_host_fact *h)
+{
+    const struct ha_host_config *config = ha_host_config(ha, h->node);
+    return h->ordered && config && ha_in_ring(ha, h->node) &&
+           next_device(config, h->level + 1) == config->nlevels;
+}
+
 /* Rule 22: a result counts only for the (host, boot, loss) it was launched for. */
 static void decide_result(struct ha *ha, size_t i)
 {
@@ -207,6 +256,8 @@ static void decide_result(struct ha *ha, size_t i)
     bool ok = t->how == HA_RESULT_OK || !HA_GUARD(ha, FENCE_FAILED);
     if (h->distrusted)
         ok = false; /* rule 24: its devices lied once; the bound or an operator's word remain */
+    if (h->node == ha->self)
+        ok = false; /* whoever says that we are off is wrong */
     if (ok && (h->state == HA_HOST_FENCING || h->state == HA_HOST_LOST)) {
         desk->tell_valid = false;
         propose_conf(ha, h, HA_CONF_DEVICE, "");
@@ -219,7 +270,7 @@ static void decide_result(struct ha *ha, size_t i)
                                .boot = h->boot,
                                .loss = h->loss,
                                .level = h->level,
-                               .how = 1};
+                               .how = gives_up(ha, h) ? 3 : 1};
         ha_propose(ha, &fact);
     }
 }
@@ -230,7 +281,7 @@ static void decide_cancel(struct ha *ha, size_t i)
     const struct ha_host_fact *h = &ha->prop.hosts[i];
     struct ha_host_desk *desk = &ha->host_desks[i];
     if (h->state != HA_HOST_FENCING || !ha_in_ring(ha, h->node) || desk->fence_id ||
-        desk->have_result || desk->tell_valid)
+        desk->have_result || desk->tell_valid || h->ordered)
         return;
     /* whoever launched it has had the time to say that it is under way (rule 22) */
     ha_ms patience = ha->phase_since + ha->config->timers.exchange;
@@ -402,7 +453,9 @@ void ha_decide_hosts(struct ha *ha)
 {
     for (size_t i = 0; i < ha->nmembers && !ha->half; i++)
         decide_in(ha, &ha->members[i]);
+    ha_decide_turns(ha);
     for (size_t i = 0; i < ha->prop.nhosts; i++) {
+        ha_decide_calm(ha, i);
         decide_lost(ha, i);
         decide_words(ha, i);
         decide_result(ha, i);
@@ -440,11 +493,32 @@ static bool announced(struct ha *ha, struct ha_host_desk *desk, const struct ha_
     return false;
 }
 
+/* The coordinator launches; if it is itself to be fenced, the first of the other members. */
+static bool launches(const struct ha *ha, const struct ha_host_fact *target)
+{
+    if (target->node != ha->coord)
+        return ha_is_coordinator(ha);
+    if (!target->ordered || ha->phase != HA_PHASE_OPEN)
+        return false;
+    ha_node first = 0;
+    bool chair = false; /* gone: the view ends, and the next coordinator launches */
+    for (size_t i = 0; i < ha->nmembers; i++) {
+        const struct ha_member *m = &ha->members[i];
+        const struct ha_host_fact *h = ha_facts_host(&ha->stable, m->node);
+        bool here = m->present && !m->left && m->acked;
+        chair |= here && m->node == target->node;
+        if (m->node != target->node && here && h && h->state == HA_HOST_IN &&
+            (!first || m->node < first))
+            first = m->node;
+    }
+    return chair && first == ha->self;
+}
+
 /* Rule 22: the loss and the level are stable, then the fence is launched; rule 26: half of the voters
  * launch on their own fsync. */
 void ha_fence_launch(struct ha *ha)
 {
-    if (!ha_is_coordinator(ha) || !ha_quorate(ha))
+    if (ha->phase != HA_PHASE_OPEN || !ha_quorate(ha))
         return;
     const struct ha_facts *f = &ha->stable;
     if (held(ha))
@@ -457,9 +531,10 @@ void ha_fence_launch(struct ha *ha)
         const struct ha_host_fact *h = &f->hosts[i];
         const struct ha_host_fact *newest = ha_facts_host(&ha->log.head, h->node);
         struct ha_host_desk *desk = &ha->host_desks[i];
-        if (h->state != HA_HOST_FENCING || ha_in_ring(ha, h->node) || desk->fence_id ||
+        bool member = ha_in_ring(ha, h->node) && HA_GUARD(ha, FENCE_MEMBER);
+        if (h->state != HA_HOST_FENCING || (member && !h->ordered) || desk->fence_id ||
             newest->state != HA_HOST_FENCING || newest->level != h->level ||
-            newest->loss != h->loss || !ha_uuid_eq(&newest->boot, &h->boot))
+            newest->loss != h->loss || !ha_uuid_eq(&newest->boot, &h->boot) || !launches(ha, h))
             continue;
         if (desk->have_result && ha_uuid_eq(&desk->result_boot, &h->boot) &&
             desk->result_loss == h->loss && desk->result_level == h->level)
@@ -468,6 +543,11 @@ void ha_fence_launch(struct ha *ha)
             ha_uuid_eq(&desk->tell.boot, &h->boot) && desk->tell.loss == h->loss &&
             desk->tell.level == h->level)
             continue; /* another host is at it */
+        ha_ms turn = ha_turn_at(ha, i); /* our journal may have taken its time */
+        if (ha->now < turn) {
+            ha_wake(ha, turn);
+            continue;
+        }
         if (!announced(ha, desk, h))
             continue;
         struct ha_action *a = ha_act(ha, HA_ACT_FENCE);

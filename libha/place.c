@@ -46,6 +46,8 @@ const char *ha_host_unfit(const struct ha *ha, const struct ha_host_fact *h)
             return "cannot tell what runs on it";
         if (m->leaving)
             return "is going down";
+        if (ha_quarantined(ha, h) && HA_GUARD(ha, QUARANTINE))
+            return "is in quarantine: it was lost too often";
         return NULL;
     }
     return "has no daemon running";

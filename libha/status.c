@@ -102,6 +102,7 @@ void ha_status(const struct ha *ha, ha_ms now, struct ha_status *s)
     s->waiting = !s->synced && !ha->halted && ha->connected;
     s->nhosts = shown(ha)->nhosts || !ha->config ? shown(ha)->nhosts : ha->config->nhosts;
     s->nguests = shown(ha)->nguests;
+    s->survivor = ha_survivor(ha, s->survivor_why, sizeof s->survivor_why);
     sentence(ha, s);
 }
 
@@ -133,12 +134,17 @@ static void host_why(const struct ha *ha, ha_ms now, const struct ha_host_fact *
         at = ha_bound_at(ha, h, &bound_why);
     switch (h->state) {
     case HA_HOST_FENCING:
-        ha_say(r->why, sizeof r->why, "its guests wait for that (level %u)%s%s%s", h->level + 1,
+        ha_say(r->why, sizeof r->why, "its guests wait for that (%slevel %u)%s%s%s",
+               h->ordered ? "by order, " : "", h->level + 1,
                h->rounds || h->level ? "; if it is off for sure: `xvmhactl fence confirm " : "",
                h->rounds || h->level ? name : "", h->rounds || h->level ? "`" : "");
         break;
     case HA_HOST_LOST:
-        if (at != INT64_MAX && at > now)
+        if (ha_fence_held(ha, shown(ha), h) && at == INT64_MAX)
+            ha_say(r->why, sizeof r->why,
+                   "not fenced: %s; `xvmhactl fence %s` does it, or `xvmhactl fence confirm %s`",
+                   ha_fence_held(ha, shown(ha), h), name, name);
+        else if (at != INT64_MAX && at > now)
             ha_say(r->why, sizeof r->why, "its watchdog will have ended it in %lu s at the latest",
                    (unsigned long)((at - now + 999) / 1000));
         else
@@ -164,6 +170,10 @@ static void host_why(const struct ha *ha, ha_ms now, const struct ha_host_fact *
                    "it cannot write its journal, so it takes no guests: is its disk full?");
         else if (h->distrusted)
             ha_say(r->why, sizeof r->why, "its fence device lied once: check it");
+        else if (ha_quarantined(ha, h))
+            ha_say(r->why, sizeof r->why,
+                   "in quarantine: lost %u times lately, gets no guests; `xvmhactl host clear %s`",
+                   h->flaps, name);
         break;
     }
 }
@@ -182,6 +192,9 @@ void ha_status_host(const struct ha *ha, ha_ms now, size_t i, struct ha_host_sta
     r->boot = h->boot;
     r->loss = h->loss;
     r->fence_level = h->level;
+    r->ordered = h->ordered;
+    r->flaps = h->flaps;
+    r->quarantined = ha_quarantined(ha, h);
     r->armed = h->armed;
     r->member = ha_in_ring(ha, r->node);
     const struct ha_member *m = find_member(ha, r->node);
@@ -357,5 +370,15 @@ int ha_stable_host(const struct ha *ha, ha_node node, enum ha_host_state *ret_st
     *ret_state = h->state;
     *ret_boot = h->boot;
     *ret_loss = h->loss;
+    return 0;
+}
+
+int ha_stable_restraint(const struct ha *ha, ha_node node, bool *ret_ordered, unsigned *ret_flaps)
+{
+    const struct ha_host_fact *h = ha_facts_host(&ha->stable, node);
+    if (!h)
+        return -ENOENT;
+    *ret_ordered = h->ordered;
+    *ret_flaps = h->flaps;
     return 0;
 }

@@ -57,6 +57,21 @@ static void say_host(struct ha *ha, const struct ha_facts *before, const struct 
     case HA_FACT_LOST:
         ha_report(ha, HA_REPORT_HOST_LOST, HA_SEV_ERROR, f->host, NULL, "%s is lost (loss %u)",
                   name, f->loss);
+        if (h && ha->config->fencing.host_limit && h->flaps + 1U >= ha->config->fencing.host_limit)
+            ha_report(ha, HA_REPORT_QUARANTINE, HA_SEV_ALERT, f->host, NULL,
+                      "%s was lost %u times lately: it gets no guests until it is calm, or "
+                      "`xvmhactl host clear %s`", name, h->flaps + 1U, name);
+        break;
+    case HA_FACT_ORDER:
+        ha_report(ha, HA_REPORT_HOST_LOST, HA_SEV_WARNING, f->host, NULL,
+                  "%s is to be fenced by order of %s (loss %u)", name, f->name, f->loss);
+        break;
+    case HA_FACT_CALM:
+        ha_report(ha, HA_REPORT_QUARANTINE, HA_SEV_NOTICE, f->host, NULL,
+                  "the losses of %s are forgotten: %s%s", name,
+                  f->name[0] ? "by order of " : "it was calm for long enough", f->name);
+        break;
+    case HA_FACT_TURN:
         break;
     case HA_FACT_FENCING:
         ha_report(ha, HA_REPORT_HOST_FENCING, HA_SEV_WARNING, f->host, NULL,
@@ -65,8 +80,9 @@ static void say_host(struct ha *ha, const struct ha_facts *before, const struct 
     case HA_FACT_FENCE_END:
         ha_report(ha, HA_REPORT_HOST_FENCE_FAIL, HA_SEV_WARNING, f->host, NULL,
                   "fence level %u of %s %s", f->level + 1, name,
-                  f->how == 2 ? "was cancelled: the host is back"
-                              : "did not succeed: nothing is confirmed by that");
+                  f->how == 3   ? "was the last: the host stays, for it could not be switched off"
+                  : f->how == 2 ? "was cancelled: the host is back"
+                                : "did not succeed: nothing is confirmed by that");
         break;
     case HA_FACT_CONF:
         ha_report(ha, HA_REPORT_HOST_CONFIRMED, HA_SEV_NOTICE, f->host, NULL,
@@ -172,8 +188,10 @@ void ha_say_stable(struct ha *ha, const struct ha_facts *before, const struct ha
     else if (f->host && ha_facts_host(before, f->host) && f->guest == 0 &&
              f->kind <= HA_FACT_OUT)
         say_host(ha, before, f);
-    else if (f->kind == HA_FACT_REPLACE)
+    else if (f->kind == HA_FACT_REPLACE || f->kind == HA_FACT_ORDER || f->kind == HA_FACT_CALM)
         say_host(ha, before, f);
+    else if (f->kind == HA_FACT_TURN)
+        return;
     else
         say_guest(ha, before, f);
 }

@@ -16,6 +16,7 @@ enum {
     MARGIN_BASE_MS = 2000, /* M: I/O in flight plus one second */
     DRIFT_SHARE = 500,     /* M: 1/500 of X + W: both clocks off by a generous 1000 ppm */
     DESTROY_MIN_MS = 2000, /* W: destroying the guests of a host takes at least this */
+    DUEL_ACTION_MS = HA_DUEL_ACTION,
     DAY_MS = 24 * 3600 * 1000,
 };
 
@@ -27,6 +28,12 @@ static ha_ms whole_seconds(ha_ms ms)
 static ha_ms min_lease(ha_ms beat, ha_ms token, ha_ms consensus)
 {
     return RECONFIGURATIONS * (token + consensus + SYNC_MS) + LOST_BEATS * beat + SLACK_MS;
+}
+
+/* From the last beat of a host to the order to its fence device, at worst. */
+static ha_ms detection(const struct ha_timers *t, ha_ms token, ha_ms consensus)
+{
+    return token + consensus + SYNC_MS + t->exchange + 2 * t->beat;
 }
 
 static ha_ms min_margin(ha_ms lease, ha_ms watchdog)
@@ -53,6 +60,7 @@ void ha_timers_default(unsigned nhosts, ha_ms token_ms, ha_ms consensus_ms,
 
     /* corosync's effective token and consensus have grown with the number of hosts already. */
     (void)nhosts;
+    t.duel = whole_seconds(detection(&t, token_ms, consensus_ms) + SLACK_MS + DUEL_ACTION_MS);
     t.lease = whole_seconds(min_lease(t.beat, token_ms, consensus_ms));
     t.margin = whole_seconds(min_margin(t.lease, t.watchdog));
     *ret_timers = t;
@@ -141,6 +149,7 @@ static int check_ranges(const struct ha_timers *t, ha_ms token_ms, ha_ms consens
         {"watchdog timeout", t->watchdog, 1},
         {"margin", t->margin, 1},
         {"daemon", t->daemon, 1000},
+        {"duel", t->duel, DUEL_ACTION_MS + 1000},
         {"fence_retry", t->fence_retry, 1000},
     };
 
@@ -175,7 +184,8 @@ static int check_bound(const struct ha_timers *t, ha_ms token_ms, ha_ms consensu
 }
 
 /* Without these the cluster would be safe and never quiet. */
-static int check_pace(const struct ha_timers *t, ha_ms consensus_ms, struct ha_error *ret_error)
+static int check_pace(const struct ha_timers *t, ha_ms token_ms, ha_ms consensus_ms,
+                      struct ha_error *ret_error)
 {
     int r;
 
@@ -185,6 +195,10 @@ static int check_pace(const struct ha_timers *t, ha_ms consensus_ms, struct ha_e
         r = at_least(ret_error, "chair", t->chair, t->exchange, " (exchange)");
     if (r == 0)
         r = at_least(ret_error, "daemon", t->daemon, t->chair, " (chair)");
+    if (r == 0)
+        r = at_least(ret_error, "duel", t->duel,
+                     detection(t, token_ms, consensus_ms) + DUEL_ACTION_MS,
+                     " (token + consensus + 500 ms + exchange + 2 x beat + 5000 ms to switch off)");
     return r;
 }
 
@@ -196,6 +210,6 @@ int ha_timers_check(const struct ha_timers *timers, ha_ms token_ms, ha_ms consen
     if (r == 0)
         r = check_bound(timers, token_ms, consensus_ms, ret_error);
     if (r == 0)
-        r = check_pace(timers, consensus_ms, ret_error);
+        r = check_pace(timers, token_ms, consensus_ms, ret_error);
     return r;
 }

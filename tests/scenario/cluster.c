@@ -102,6 +102,7 @@ static void read_timers(struct reader *r, yaml_node_t *map, struct ha_timers *t)
         {"margin", &t->margin},
         {"daemon", &t->daemon},
         {"fence-retry", &t->fence_retry},
+        {"duel", &t->duel},
     };
     for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
         *all[i].at = duration(r, map, all[i].key, *all[i].at);
@@ -156,7 +157,7 @@ static void build(struct reader *r, yaml_node_t *root, struct scenario *s)
     static const char *const known[] = {
         "hosts", "guests", "mode", "fence", "fence-hosts", "delay",       "timers",
         "token", "room",   "boot", "lies",  "liveness",    "no-watchdog", "suspendable",
-        "definitions"};
+        "definitions", "losses-host", "losses-cluster", "losses-window"};
     for (yaml_node_pair_t *p = root->data.mapping.pairs.start; p < root->data.mapping.pairs.top;
          p++) {
         bool found = false;
@@ -191,6 +192,11 @@ static void build(struct reader *r, yaml_node_t *root, struct scenario *s)
         for (unsigned i = 0; i < shape.guests; i++)
             read_guest(r, yaml_document_get_node(&r->doc, guests->data.sequence.items.start[i]),
                        set->config, &set->config->guests[i]);
+    set->config->fencing = (struct ha_fence_policy){
+        .host_limit = (unsigned)number(r, root, "losses-host", 0),
+        .cluster_limit = (unsigned)number(r, root, "losses-cluster", 0),
+        .window = duration(r, root, "losses-window", 0),
+    };
     set->config->suspendable_hosts = yes(r, root, "suspendable", false);
     set->host_memory_kib = (uint64_t)number(r, root, "room", 16) * GUEST_KIB;
     set->boot_ms = duration(r, root, "boot", 10000);

@@ -157,6 +157,28 @@ static void check_05_one_chair(struct sim_world *w, const struct sim_host *h,
 
 /* ------------------------------------------------------------------ 6: incarnations monotone */
 
+/* A host that was lost too often gets no new life of a guest (but what runs there is adopted). */
+static void check_13_quarantine(struct sim_world *w, const struct sim_host *h, int g,
+                                const struct check_owner *o)
+{
+    unsigned limit = w->config->fencing.host_limit, flaps = 0;
+    enum ha_host_state state;
+    struct ha_uuid boot;
+    uint32_t loss;
+    bool ordered;
+    int at = sim_host_index(w, o->owner);
+    if (!limit || h->jumped || at < 0 ||
+        ha_stable_restraint(h->ha, o->owner, &ordered, &flaps) < 0 ||
+        ha_stable_host(h->ha, o->owner, &state, &boot, &loss) < 0 || state != HA_HOST_IN)
+        return;
+    for (unsigned k = 0; k < SIM_COPIES_MAX; k++)
+        if (w->hosts[at].copies[k].id && w->hosts[at].copies[k].guest == g)
+            return;
+    if (flaps >= limit)
+        sim_violate(w, SIM_SAFETY, 13, "%s: %s was given to %s, which was lost %u times (limit %u)",
+                    h->name, w->guests[g].name, w->hosts[at].name, flaps, limit);
+}
+
 static void check_06_monotone(struct sim_world *w, const struct sim_host *h, int g, uint64_t index,
                               const struct check_owner *o)
 {
@@ -178,6 +200,8 @@ static void check_06_monotone(struct sim_world *w, const struct sim_host *h, int
             p->first = index;
         known = true;
     }
+    if (!known && o->owner)
+        check_13_quarantine(w, h, g, o);
     if (!known && o->owner)
         *CHECK_PUSH(l->owners[g], l->nowners[g], l->sizeowners[g]) = *o;
 }
@@ -253,6 +277,31 @@ static void note_back(struct sim_world *w, ha_node node, const struct ha_uuid *b
         }
 }
 
+/* The decision to fence came within the budget. Losses of hosts that are gone right now may be
+ * younger than it. */
+static void check_13_budget(struct sim_world *w, const struct sim_host *h, unsigned target)
+{
+    unsigned limit = w->config->fencing.cluster_limit, sum = 0, flaps;
+    bool ordered;
+    if (!limit || w->config->mode == HA_MODE_FENCE_ONLY)
+        return;
+    for (unsigned i = 0; i < w->nhosts; i++) {
+        enum ha_host_state state;
+        struct ha_uuid boot;
+        uint32_t loss;
+        if (ha_stable_restraint(h->ha, w->hosts[i].node, &ordered, &flaps) < 0 ||
+            ha_stable_host(h->ha, w->hosts[i].node, &state, &boot, &loss) < 0)
+            continue;
+        if (i == target && ordered)
+            return;
+        bool young = i != target && (state == HA_HOST_LOST || state == HA_HOST_FENCING);
+        sum += flaps - (young && flaps ? 1 : 0);
+    }
+    if (sum > limit)
+        sim_violate(w, SIM_SAFETY, 13, "%s: fence of %s after %u losses, and the budget is %u",
+                    h->name, w->hosts[target].name, sum, limit);
+}
+
 static void record_hosts(struct sim_world *w, const struct sim_host *h, uint64_t index)
 {
     for (unsigned i = 0; i < w->nhosts && !w->stop; i++) {
@@ -266,6 +315,9 @@ static void record_hosts(struct sim_world *w, const struct sim_host *h, uint64_t
             if (!life->lost || index < life->lost_at)
                 life->lost_at = index;
             life->lost = true;
+            if (state == HA_HOST_FENCING && !life->fencing && !h->jumped)
+                check_13_budget(w, h, i);
+            life->fencing |= state == HA_HOST_FENCING;
         } else if (state == HA_HOST_DEAD) {
             struct check_life *life = life_of(w, w->hosts[i].node, &boot, loss);
             if (!life->dead) {
@@ -311,6 +363,7 @@ void check_after_step(struct sim_world *w, struct sim_host *h, enum ha_event_typ
         st.stable.e.node == h->seen_stable.e.node)
         return;
     bool other = st.stable.e.number != h->seen_stable.e.number; /* a first look, or a new epoch */
+    h->jumped = st.stable.i > h->seen_stable.i + 3;
     h->seen_stable = st.stable;
     if (w->mig_news || other)
         check_note_migrations(w, h, st.stable.i);

@@ -57,6 +57,7 @@ struct check_life {
     ha_node node;
     struct ha_uuid boot;
     uint32_t loss;
+    bool fencing; /* somebody held it stable that it is to be fenced */
     bool lost, dead;
     uint64_t lost_at; /* lowest index at which it was seen lost */
     uint64_t dead_at; /* lowest index at which it was seen dead */

@@ -340,7 +340,10 @@ void check_fence_requested(struct sim_world *w, const struct sim_host *h,
 static void check_12_not_back(struct sim_world *w, const struct sim_host *h,
                               const struct sim_fence *f)
 {
-    if (h->told_members & 1u << f->target)
+    bool ordered = false;
+    unsigned flaps;
+    (void)ha_stable_restraint(h->ha, w->hosts[f->target].node, &ordered, &flaps);
+    if (h->told_members & 1u << f->target && !ordered)
         sim_violate(w, SIM_SAFETY, 12, "%s: fence of %s launched, which is back in the ring",
                     h->name, w->hosts[f->target].name);
 }
@@ -356,8 +359,8 @@ void check_fence_launched(struct sim_world *w, const struct sim_host *h,
 
 void check_fence_effect(struct sim_world *w, const struct sim_host *target)
 {
-    if (w->nhosts != 2 || w->lied || w->device_trouble || w->skewed)
-        return; /* unequal delays cannot help when devices fail, or one notices much later */
+    if (w->nhosts != 2 || w->lied || w->device_trouble)
+        return; /* turns cannot help when devices fail */
     const struct sim_host *other = &w->hosts[target->i ^ 1];
     if (!other->on && other->fenced_off && target->on)
         sim_violate(w, SIM_SAFETY, 13, "both of two hosts are off by fencing");

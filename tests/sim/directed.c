@@ -78,6 +78,20 @@ const struct sim_directed sim_directed[] = {
     {"let-go", "LET_GO", 3, 1, false, "ds", false,
      "10s cmd host2 disable g1\n20s hand-start host1 g1\n22s daemon-kill host1 for 30s\n"
      "30s cmd host2 enable g1\n60s end\n"},
+    {"duel", "DUEL_TURN", 2, 1, true, "d", true, "10s cut host1 for 60s\n110s end\n"},
+    {"turn-halfway", "DUEL_STEP", 2, 2, true, "d", true,
+     /* the more important guest ends; only one host hears that the turns change */
+     "8s fence host1 slow 2s\n8s fence host2 slow 2s\n9s cmd host1 stop g2\n"
+     "9s when \"host1 ends g2 *\" hold-rx host2 for 900ms\n"
+     "9s when \"host1 ends g2 *\" +500ms cut host2 for 60s\n110s end\n"},
+    {"back-in-the-ring", "FENCE_MEMBER", 3, 1, false, "d", true,
+     "10s cut @g1 for 2200ms\n30s cut @g1 for 2400ms\n50s cut @g1 for 2600ms\n"
+     "70s cut @g1 for 2800ms\n100s end\n"},
+    {"budget", "FENCE_BUDGET", 5, 1, false, "d", true,
+     "10s power-off host1 for 5s\n20s power-off host2 for 5s\n30s power-off host3 for 5s\n"
+     "80s end\n"},
+    {"flaps", "QUARANTINE", 3, 2, false, "d", true,
+     "10s cut host3 for 6s\n22s cut host3 for 6s\n34s power-off host2 for 60s\n60s end\n"},
     {"fence-fails", "FENCE_FAILED", 3, 1, false, "d", true,
      "10s fence @g1 fail for 20s\n10s cut @g1 for 20s\n50s end\n"},
     {"worker-alone", "WORKERS_EMPTY", 3, 1, false, "ds", true,

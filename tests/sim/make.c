@@ -54,6 +54,7 @@ struct ha_config *sim_config_new(const struct sim_shape *shape, ha_ms token_ms, 
     c->timers.startup_grace = 15000;
     c->timers.fence_retry = 3000;
     c->timers.daemon = 15000;
+    c->fencing = shape->fencing;
     c->nhosts = shape->hosts;
     c->hosts = calloc(c->nhosts, sizeof(*c->hosts));
     c->ndevices = 2;
@@ -170,9 +171,12 @@ static void draw_command(struct sim_rng *r, const struct sim_run *run, struct si
 {
     static const enum ha_command commands[] = {
         HA_CMD_MOVE,  HA_CMD_MOVE,   HA_CMD_MOVE,    HA_CMD_MOVE,  HA_CMD_START,      HA_CMD_STOP,
-        HA_CMD_START, HA_CMD_ENABLE, HA_CMD_DISABLE, HA_CMD_CLEAR, HA_CMD_MOVE_CANCEL};
+        HA_CMD_START, HA_CMD_ENABLE, HA_CMD_DISABLE, HA_CMD_CLEAR, HA_CMD_MOVE_CANCEL,
+        HA_CMD_FENCE, HA_CMD_HOST_CLEAR};
     static const char *const kinds[] = {"live", "live", "migrate", "normal"};
     op->arg = (int)commands[sim_rng_below(r, sizeof(commands) / sizeof(*commands))];
+    if (op->arg == HA_CMD_FENCE || op->arg == HA_CMD_HOST_CLEAR)
+        op->peer = (uint8_t)sim_rng_below(r, run->hosts);
     if (op->arg == HA_CMD_MOVE) {
         if (sim_rng_chance(r, 700))
             op->peer = (uint8_t)sim_rng_below(r, run->hosts);
@@ -330,8 +334,11 @@ static void draw_shape(struct sim_rng *r, const struct sim_options *o, struct si
             s.levels[i] = sim_rng_chance(r, 500) ? "d" : "ds";
         s.delay_ms[i] = sim_rng_chance(r, 200) ? sim_rng_range(r, 0, 3000) : 0;
     }
-    if (s.fence_only) /* unequal delays, well apart */
-        s.delay_ms[sim_rng_below(r, 2)] += 14000;
+    s.fencing = (struct ha_fence_policy){.window = 40000};
+    if (sim_rng_chance(r, 300)) {
+        s.fencing.host_limit = 1 + sim_rng_below(r, 4);
+        s.fencing.cluster_limit = 1 + sim_rng_below(r, 6);
+    }
     unsigned least = (s.guests + s.hosts - 1) / s.hosts;
     s.fit = least + sim_rng_below(r, s.guests + 1);
     s.disabled = sim_rng_chance(r, 200) ? (uint32_t)sim_rng_next(r) & 0x5 : 0;
@@ -346,8 +353,10 @@ static bool make_directed(const struct sim_directed *d, struct sim_run *run)
         .hosts = d->hosts, .guests = d->guests, .fence_only = d->fence_only, .fit = 8};
     for (unsigned i = 0; i < d->hosts; i++)
         shape.levels[i] = d->levels;
-    if (d->fence_only)
-        shape.delay_ms[1] = 14000;
+    if (strcmp(d->name, "budget") == 0)
+        shape.fencing = (struct ha_fence_policy){.cluster_limit = 2, .window = 40000};
+    if (strcmp(d->name, "flaps") == 0)
+        shape.fencing = (struct ha_fence_policy){.host_limit = 2, .window = 40000};
     run->hosts = d->hosts;
     run->guests = d->guests;
     run->setup.config = sim_config_new(&shape, 1000, 1200);

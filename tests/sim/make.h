@@ -19,6 +19,7 @@ struct sim_shape {
     const char *levels[SIM_HOSTS_MAX]; /* per host: d device, s self; NULL: "ds" */
     ha_ms delay_ms[SIM_HOSTS_MAX];     /* of the first level */
     unsigned fit;                      /* guests that fit on one host */
+    struct ha_fence_policy fencing;
     uint32_t disabled;                 /* mask of guests that nobody wants to run */
 };
 

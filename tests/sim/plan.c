@@ -349,10 +349,6 @@ static void carry_out(struct sim_world *w, struct sim_op *op, bool undo)
         SIM_LOG(w, "plan: %s%s", undo && !op->undo ? "end of " : "", text);
     }
     undo |= op->undo;
-    /* From now on two hosts need not notice a split at the same moment. */
-    w->skewed |= op->kind == SIM_OP_HANG || op->kind == SIM_OP_COROSYNC_FREEZE ||
-                 op->kind == SIM_OP_COROSYNC_KILL || op->kind == SIM_OP_DAEMON_KILL ||
-                 op->kind == SIM_OP_DAEMON_STUCK || op->kind == SIM_OP_JOURNAL_SLOW;
     if (do_world(w, op, undo))
         return;
     if (op->host >= w->nhosts)

@@ -117,6 +117,8 @@ static const struct named commands[] = {{"init", HA_CMD_INIT},
                                         {"fence-confirm", HA_CMD_FENCE_CONFIRM},
                                         {"host-replace", HA_CMD_HOST_REPLACE},
                                         {"lineage-force", HA_CMD_LINEAGE_FORCE},
+                                        {"fence", HA_CMD_FENCE},
+                                        {"host-clear", HA_CMD_HOST_CLEAR},
                                         {NULL, 0}};
 
 /* ------------------------------------------------------------------------------------- words */

@@ -291,6 +291,7 @@ struct sim_host {
     bool told_quorate;
     uint32_t told_members;
     struct ha_key seen_head, seen_stable;
+    bool jumped; /* it learned of many facts at once, and cannot tell which decision knew of what */
     sim_us unleased_since, rx_sent[SIM_HOSTS_MAX], quorum_gained;
     sim_us rx_seen[SIM_HOSTS_MAX]; /* the same, cut off or not */
     bool had_quorum;
@@ -454,7 +455,6 @@ struct sim_world {
     uint64_t stable_i; /* index of the latest fact that is stable anywhere */
     unsigned wiped;      /* journals, ever */
     uint32_t confirmed;  /* hosts that an operator vouched for */
-    bool skewed;         /* faults that spoil the comparison of delays of two hosts */
     bool needs_alarm;    /* a life that a device had called off came back */
     bool device_trouble; /* a fence ended without success */
     uint8_t definitions[SIM_GUESTS_MAX]; /* newest version of the guest's file anywhere */

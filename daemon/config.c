@@ -14,7 +14,10 @@
 
 enum {
     FILE_MAX = 8 * 1024 * 1024,
-    DAY_MS = 24 * 3600 * 1000,
+    HOUR_MS = 3600 * 1000,
+    DAY_MS = 24 * HOUR_MS,
+    HOST_LOSSES = 3,
+    CLUSTER_LOSSES = 10,
 };
 #define SIXTEEN_TIB ((int64_t)16 << 30)
 
@@ -120,7 +123,7 @@ static uint64_t fnv1a(const char *data, size_t len)
 /* -------------------------------------------------------------------------------- sections */
 
 struct top {
-    const struct xvm_node *cluster, *driver, *process, *watchdog, *timers, *fence_devices, *hosts,
+    const struct xvm_node *cluster, *driver, *process, *watchdog, *timers, *fencing, *fence_devices, *hosts,
         *guest_defaults, *guests;
 };
 
@@ -131,7 +134,7 @@ struct top {
     }
 static const struct xvm_field top_fields[] = {
     TOP(cluster, true),   TOP(driver, false),         TOP(process, false),
-    TOP(watchdog, false), TOP(timers, false),         TOP(fence_devices, false),
+    TOP(watchdog, false), TOP(timers, false),         TOP(fencing, false),      TOP(fence_devices, false),
     TOP(hosts, true),     TOP(guest_defaults, false), TOP(guests, false),
 };
 
@@ -241,6 +244,7 @@ static void read_watchdog(struct xvm_loader *l, const struct xvm_node *node)
 static const struct xvm_field timer_fields[] = {
     TIMER(beat),          TIMER(pet),   TIMER(exchange), TIMER(chair),  TIMER(settle),
     TIMER(startup_grace), TIMER(lease), TIMER(margin),   TIMER(daemon), TIMER(fence_retry),
+    TIMER(duel),
 };
 
 /* Without a ring to ask: what corosync does by default with that many hosts. Two hosts are nearly
@@ -276,6 +280,50 @@ static void check_timers(struct xvm_loader *l, const struct top *top, const stru
         xvm_config_fail_node(l, at, "%s", error.text);
 }
 
+/* --------------------------------------------------------------------------------- fencing */
+
+struct fencing_raw {
+    ha_ms check, window;
+    int host_losses, cluster_losses;
+};
+
+static void read_fencing(struct xvm_loader *l, const struct xvm_node *node)
+{
+    static const struct xvm_field fields[] = {
+        {.key = "check",
+         .read = xvm_read_duration,
+         .offset = offsetof(struct fencing_raw, check),
+         .max = 7 * DAY_MS},
+        {.key = "window",
+         .read = xvm_read_duration,
+         .offset = offsetof(struct fencing_raw, window),
+         .min = 60 * 1000,
+         .max = 7 * DAY_MS},
+        {.key = "host_losses",
+         .read = xvm_read_int,
+         .offset = offsetof(struct fencing_raw, host_losses),
+         .max = 200},
+        {.key = "cluster_losses",
+         .read = xvm_read_int,
+         .offset = offsetof(struct fencing_raw, cluster_losses),
+         .max = 10000},
+    };
+    struct fencing_raw raw = {.check = HOUR_MS,
+                              .window = HOUR_MS,
+                              .host_losses = HOST_LOSSES,
+                              .cluster_losses = CLUSTER_LOSSES};
+
+    if (node != NULL)
+        xvm_read_map(l, node, "`fencing`", fields, sizeof(fields) / sizeof(fields[0]), &raw);
+    if (node != NULL && raw.check > 0 && raw.check < 10 * 1000)
+        xvm_config_fail_node(l, node, "`check` is %lld ms, expected at least 10s, or 0 for never",
+                             (long long)raw.check);
+    l->config->fencing = (struct ha_fence_policy){.host_limit = (unsigned)raw.host_losses,
+                                                  .cluster_limit = (unsigned)raw.cluster_losses,
+                                                  .window = raw.window,
+                                                  .check = raw.check};
+}
+
 /* ------------------------------------------------------------------------------- top level */
 
 static void read_top(struct xvm_loader *l, const struct xvm_node *root, bool have_ring)
@@ -300,6 +348,7 @@ static void read_top(struct xvm_loader *l, const struct xvm_node *root, bool hav
         xvm_read_map(l, top.timers, "`timers`", timer_fields,
                      sizeof(timer_fields) / sizeof(timer_fields[0]), &c->timers);
     check_timers(l, &top, root);
+    read_fencing(l, top.fencing);
     if (top.fence_devices != NULL)
         xvm_read_devices(l, top.fence_devices);
     if (top.hosts != NULL)

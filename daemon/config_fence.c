@@ -288,6 +288,7 @@ static void read_device(struct xvm_loader *l, const struct xvm_node *key,
     device->timeout_ms = raw.timeout_ms;
     device->delay_ms = raw.delay_ms;
     device->retries = (unsigned)raw.retries;
+    device->actions = l->meta != NULL ? l->meta->actions : 0;
     read_verify(l, raw.verify, device);
     snprintf(what, sizeof(what), "options of %s", device->name);
     if (raw.options != NULL)

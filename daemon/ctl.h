@@ -38,6 +38,7 @@ struct ctl {
     int lines;
     /* output */
     bool color;
+    int patience_s; /* for an answer; 0: the usual */
     int width; /* columns to fill; 0: no limit */
 };
 
@@ -123,6 +124,8 @@ int ctl_move(struct ctl *ctl, const struct ctl_command *command, char **args, in
 int ctl_cluster(struct ctl *ctl, const struct ctl_command *command, char **args, int nargs);
 int ctl_host(struct ctl *ctl, const struct ctl_command *command, char **args, int nargs);
 int ctl_leave(struct ctl *ctl, const struct ctl_command *command, char **args, int nargs);
+int ctl_fence_history(struct ctl *ctl, const struct ctl_command *command, char **args, int nargs);
+int ctl_fence_check(struct ctl *ctl, const struct ctl_command *command, char **args, int nargs);
 int ctl_reload(struct ctl *ctl, const struct ctl_command *command, char **args, int nargs);
 int ctl_config_check(struct ctl *ctl, const struct ctl_command *command, char **args, int nargs);
 

@@ -54,6 +54,11 @@ static int fail_connect(const struct ctl *ctl, int error)
     return fail(ctl, CTL_NO_DAEMON, text);
 }
 
+static int patience(const struct ctl *ctl)
+{
+    return ctl->patience_s > 0 ? ctl->patience_s : ANSWER_TIMEOUT_S;
+}
+
 /* No answer. A call that changes something may have been taken: then the outcome is not known. */
 static int fail_talk(const struct ctl *ctl, const char *method, int error)
 {
@@ -65,7 +70,7 @@ static int fail_talk(const struct ctl *ctl, const char *method, int error)
     if (error == EAGAIN)
         snprintf(text, sizeof(text),
                  "no answer from xvm-had within %d s%s: is it stuck? `systemctl status xvm-had`",
-                 ANSWER_TIMEOUT_S,
+                 patience(ctl),
                  changes ? ". The command may still be carried out, see `xvmhactl status`" : "");
     else
         snprintf(text, sizeof(text), "connection to xvm-had lost%s%s%s: see `journalctl -u xvm-had`",
@@ -118,10 +123,10 @@ static int fail_answer(const struct ctl *ctl, const char *error, const json_t *a
 
 /* ------------------------------------------------------------------------------------ call */
 
-static int connect_to(const char *path)
+static int connect_to(const char *path, int patience_s)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    struct timeval limit = {.tv_sec = ANSWER_TIMEOUT_S};
+    struct timeval limit = {.tv_sec = patience_s};
     int fd, error;
 
     if (strlen(path) >= sizeof(address.sun_path))
@@ -199,7 +204,7 @@ int ctl_call(const struct ctl *ctl, const char *method, json_t *params, json_t *
     char *text = NULL;
     const char *error;
     json_t *answer, *values;
-    int r, fd = connect_to(ctl->socket);
+    int r, fd = connect_to(ctl->socket, patience(ctl));
 
     if (fd < 0) {
         json_decref(params);

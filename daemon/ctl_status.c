@@ -235,6 +235,17 @@ static void put_notes(const struct ctl *ctl, const json_t *notes, const char *ti
     }
 }
 
+/* Two hosts: who would live on if they lost sight of each other. */
+static void put_survivor(const struct ctl *ctl, const json_t *status)
+{
+    const char *why = ctl_string(status, "survivor_why");
+
+    if (why[0] == '\0')
+        return;
+    putchar('\n');
+    ctl_put_wrapped(ctl, STYLE_PLAIN, why, 0, 2);
+}
+
 int ctl_status(struct ctl *ctl, const struct ctl_command *command, char **args, int nargs)
 {
     json_t *status = NULL;
@@ -254,6 +265,7 @@ int ctl_status(struct ctl *ctl, const struct ctl_command *command, char **args, 
             puts("What follows is what was last agreed, as far as this host knows.");
         put_hosts(ctl, status);
         put_guests(ctl, status);
+        put_survivor(ctl, status);
         put_notes(ctl, json_object_get(status, "underway"), "Under way");
         put_notes(ctl, json_object_get(status, "attention"), "Needs attention");
     }

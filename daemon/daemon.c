@@ -79,9 +79,9 @@ void xvm_daemon_status_changed(struct xvm_daemon *d)
 
 /* ------------------------------------------------------------------------------------- actions */
 
-static void act_report(struct xvm_daemon *d, const struct ha_action *action)
+void xvm_daemon_report(struct xvm_daemon *d, enum ha_report what, enum ha_severity severity,
+                       ha_node node, const char *guest, const char *text)
 {
-    ha_node node = action->u.report.node;
     const char *host = node ? xvm_daemon_host_name(d, node) : NULL;
     char unnamed[32];
 
@@ -89,11 +89,11 @@ static void act_report(struct xvm_daemon *d, const struct ha_action *action)
         snprintf(unnamed, sizeof(unnamed), "node %u", node);
         host = unnamed;
     }
-    xvm_log_report(action->u.report.what, action->u.report.severity, host, action->u.report.guest,
-                   action->u.report.text);
+    xvm_log_report(what, severity, host, guest, text);
     if (d->ipc)
-        xvm_ipc_report(d->ipc, action->u.report.what, action->u.report.severity, host,
-                       action->u.report.guest, action->u.report.text);
+        xvm_ipc_report(d->ipc, what, severity, host, guest, text);
+    if (d->fence_history && xvm_history_wants(what))
+        xvm_history_add(d->fence_history, what, severity, host, text);
 }
 
 static void act_halt(struct xvm_daemon *d, const struct ha_action *action)
@@ -141,7 +141,8 @@ static int act(struct xvm_daemon *d, const struct ha_action *action)
         xvm_ipc_reply(d->ipc, action->u.reply.client, action->u.reply.code, action->u.reply.text);
         return 0;
     case HA_ACT_REPORT:
-        act_report(d, action);
+        xvm_daemon_report(d, action->u.report.what, action->u.report.severity, action->u.report.node,
+                          action->u.report.guest, action->u.report.text);
         return 0;
     case HA_ACT_DEFINITION:
         xvm_supply_want(d->supply, &action->u.definition.hash);

@@ -12,6 +12,8 @@
 #include "corosync.h"
 #include "driver.h"
 #include "fence_exec.h"
+#include "fence_history.h"
+#include "fence_watch.h"
 #include "ipc.h"
 #include "journal.h"
 #include "keeper_link.h"
@@ -53,6 +55,8 @@ struct xvm_daemon {
     struct xvm_keeper_link *keeper;
     struct xvm_ipc *ipc;
     struct xvm_fencer *fencer;
+    struct xvm_fence_watch *fence_watch;
+    struct xvm_history *fence_history;
     struct xvm_child *checker; /* looks at a changed configuration */
     uint64_t checker_client;   /* who waits for it; 0: nobody */
     const struct xvm_driver_ops *driver_ops;
@@ -74,6 +78,9 @@ void xvm_daemon_step(struct xvm_daemon *d, struct ha_event *event);
 void xvm_daemon_exit(struct xvm_daemon *d, int code);
 /* Tells systemd, soon. */
 void xvm_daemon_status_changed(struct xvm_daemon *d);
+/* To the log, the events, and what keeps a history. */
+void xvm_daemon_report(struct xvm_daemon *d, enum ha_report what, enum ha_severity severity,
+                       ha_node node, const char *guest, const char *text);
 const char *xvm_daemon_host_name(const struct xvm_daemon *d, ha_node node);
 
 extern const struct xvm_driver_sink xvm_daemon_driver_sink;

@@ -416,6 +416,21 @@ void xvm_ipc_reply(struct xvm_ipc *ipc, uint64_t id, int code, const char *text)
     }
 }
 
+void xvm_ipc_answer(struct xvm_ipc *ipc, uint64_t id, json_t *parameters)
+{
+    for (size_t i = 0; id != 0 && i < XVM_CLIENTS_MAX; i++) {
+        struct xvm_client *client = ipc->clients[i];
+
+        if (client == NULL || client->waiting != id)
+            continue;
+        client->waiting = 0;
+        xvm_client_answer(client, parameters);
+        client_watch(client);
+        return;
+    }
+    json_decref(parameters);
+}
+
 void xvm_ipc_report(struct xvm_ipc *ipc, enum ha_report what, enum ha_severity severity,
                     const char *host, const char *guest, const char *text)
 {

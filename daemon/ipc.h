@@ -5,6 +5,7 @@
 #ifndef XVM_IPC_H
 #define XVM_IPC_H
 
+#include <jansson.h>
 #include <systemd/sd-event.h>
 
 #include "../libha/ha.h"
@@ -27,6 +28,11 @@ struct xvm_ipc_env {
      * xvm_ipc_reply(client). */
     int (*reload)(void *user, uint64_t client, char **ret_text);
     void (*leave)(void *user); /* this host goes down */
+    /* Asks fence devices whether they work (host NULL: of every host). 0: the answer comes by
+     * xvm_ipc_answer(client); or a negative errno. May be NULL. */
+    int (*fence_check)(void *user, uint64_t client, const char *host);
+    /* The last n entries (host NULL: of every host). NULL: out of memory. May be NULL. */
+    json_t *(*fence_history)(void *user, const char *host, size_t n);
     /* Running configuration (borrowed). */
     const struct ha_config *(*config)(void *user);
 };
@@ -34,6 +40,8 @@ struct xvm_ipc_env {
 int xvm_ipc_new(const struct xvm_ipc_env *env, struct xvm_ipc **ret_ipc, struct ha_error *ret_error);
 struct xvm_ipc *xvm_ipc_free(struct xvm_ipc *ipc);
 void xvm_ipc_reply(struct xvm_ipc *ipc, uint64_t client, int code, const char *text);
+/* Answers a client that waits with these parameters; takes them over. */
+void xvm_ipc_answer(struct xvm_ipc *ipc, uint64_t client, json_t *parameters);
 /* Adds a report to the ring buffer (the last 1000), with the wall-clock time of now. */
 void xvm_ipc_report(struct xvm_ipc *ipc, enum ha_report what, enum ha_severity severity,
                     const char *host, const char *guest, const char *text);

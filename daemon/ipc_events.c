@@ -46,7 +46,7 @@ void xvm_event_log_add(struct xvm_event_log *log, enum ha_report what, enum ha_s
     snprintf(e->text, sizeof(e->text), "%s", text != NULL ? text : "");
 }
 
-static const char *severity_name(enum ha_severity severity)
+const char *xvm_severity_name(enum ha_severity severity)
 {
     switch (severity) {
     case HA_SEV_DEBUG:
@@ -76,7 +76,7 @@ static json_t *entry_json(const struct entry *e)
     snprintf(text, sizeof(text), "%s.%03dZ", date, (int)(e->usec / 1000 % 1000));
     return json_pack("{s:s, s:I, s:s, s:s, s:o, s:o, s:o}", "time", text, "usec",
                      (json_int_t)e->usec, "what", ha_report_name(e->what), "severity",
-                     severity_name(e->severity), "host", xvm_json_text(e->host), "guest",
+                     xvm_severity_name(e->severity), "host", xvm_json_text(e->host), "guest",
                      xvm_json_text(e->guest), "text", xvm_json_text(e->text));
 }
 

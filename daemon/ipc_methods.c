@@ -110,6 +110,8 @@ static const struct command {
     {"host-replace", HA_CMD_HOST_REPLACE, NEED_HOST},
     {"init", HA_CMD_INIT, NEED_NOTHING},
     {"lineage-force", HA_CMD_LINEAGE_FORCE, NEED_NOTHING},
+    {"fence", HA_CMD_FENCE, NEED_HOST},
+    {"host-clear", HA_CMD_HOST_CLEAR, NEED_HOST},
 };
 
 static const struct command *find_command(const char *name)
@@ -305,6 +307,58 @@ static void on_leave(struct xvm_client *client, json_t *params)
     xvm_client_answer(client, NULL);
 }
 
+/* ---------------------------------------------------------------------------------- fencing */
+
+/* An optional host by name. False: answered with an error already. */
+static bool take_host(struct xvm_client *client, json_t *params, char host[static HA_NAME_MAX])
+{
+    struct xvm_nearest nearest = {.wanted = host};
+
+    if (!take_text(client, params, "host", host))
+        return false;
+    if (host[0] == '\0' || known_host(client->ipc, &nearest))
+        return true;
+    unknown_name(client, "host", &nearest);
+    return false;
+}
+
+static void on_fence_history(struct xvm_client *client, json_t *params)
+{
+    const struct xvm_ipc_env *env = &client->ipc->env;
+    json_t *last = json_object_get(params, "last");
+    json_int_t n = json_is_integer(last) ? json_integer_value(last) : 50;
+    char host[HA_NAME_MAX] = "";
+
+    if ((last != NULL && !json_is_integer(last) && !json_is_null(last)) || n < 0)
+        invalid_parameter(client, "last");
+    else if (take_host(client, params, host))
+        xvm_client_answer(client,
+                          json_pack("{s:o}", "entries",
+                                    env->fence_history != NULL
+                                        ? env->fence_history(env->user, host, (size_t)n)
+                                        : json_array()));
+}
+
+static void on_fence_check(struct xvm_client *client, json_t *params)
+{
+    const struct xvm_ipc_env *env = &client->ipc->env;
+    char host[HA_NAME_MAX] = "";
+    int r;
+
+    if (core_of(client) == NULL || !take_host(client, params, host))
+        return;
+    client->waiting = ++client->ipc->last_id;
+    r = env->fence_check != NULL
+            ? env->fence_check(env->user, client->waiting, host[0] != '\0' ? host : NULL)
+            : -EOPNOTSUPP;
+    if (r == 0)
+        return;
+    client->waiting = 0;
+    xvm_client_command_done(client, r,
+                            r == -EBUSY ? "several checks are under way: repeat in a moment"
+                                        : NULL);
+}
+
 /* ------------------------------------------------------------------------------------ calls */
 
 static const struct method {
@@ -320,6 +374,8 @@ static const struct method {
     {"org.xvmha.Command", XVM_ACCESS_CHANGE, on_command},
     {"org.xvmha.Reload", XVM_ACCESS_CHANGE, on_reload},
     {"org.xvmha.Leave", XVM_ACCESS_CHANGE, on_leave},
+    {"org.xvmha.FenceHistory", XVM_ACCESS_READ, on_fence_history},
+    {"org.xvmha.FenceCheck", XVM_ACCESS_CHANGE, on_fence_check},
 };
 
 static void unknown_method(struct xvm_client *client, const char *name)

@@ -319,6 +319,8 @@ static void send_start(struct xvm_daemon *d)
     d->started = !d->exiting;
 }
 
+static int open_fencing(struct xvm_daemon *d);
+
 /* As soon as the node and the ring's timings are known. */
 static int start_core(struct xvm_daemon *d)
 {
@@ -333,7 +335,7 @@ static int start_core(struct xvm_daemon *d)
     r = open_driver(d);
     if (r < 0)
         return r;
-    r = xvm_fencer_new(d->loop, d->config, d->options.agent_dir, xvm_daemon_fenced, d, &d->fencer);
+    r = open_fencing(d);
     if (r >= 0)
         r = open_keeper(d);
     if (r >= 0)
@@ -561,6 +563,62 @@ static const struct ha_config *config_of(void *user)
     return d->config;
 }
 
+/* ------------------------------------------------------------------------------------- fencing */
+
+static void on_device(void *user, enum ha_report what, enum ha_severity severity, ha_node host,
+                      const char *text)
+{
+    xvm_daemon_report(user, what, severity, host, NULL, text);
+}
+
+static void on_device_checks(void *user, uint64_t client, json_t *answer)
+{
+    struct xvm_daemon *d = user;
+
+    xvm_ipc_answer(d->ipc, client, answer);
+}
+
+static int open_fencing(struct xvm_daemon *d)
+{
+    const struct xvm_fence_watch_env env = {
+        .loop = d->loop,
+        .agent_dir = d->options.agent_dir,
+        .self = d->facts.self,
+        .user = d,
+        .core = core_of,
+        .config = config_of,
+        .report = on_device,
+        .answer = on_device_checks,
+    };
+    int r = xvm_fencer_new(d->loop, d->config, d->options.agent_dir, xvm_daemon_fenced, d,
+                           &d->fencer);
+
+    if (r >= 0)
+        r = xvm_fence_watch_new(&env, &d->fence_watch);
+    return r;
+}
+
+static int fence_check(void *user, uint64_t client, const char *host)
+{
+    struct xvm_daemon *d = user;
+    ha_node node = 0;
+
+    if (!d->fence_watch)
+        return -EAGAIN;
+    for (size_t i = 0; host && i < d->config->nhosts; i++) {
+        if (strcmp(d->config->hosts[i].name, host) == 0)
+            node = d->config->hosts[i].node;
+    }
+    return xvm_fence_watch_now(d->fence_watch, node, client);
+}
+
+static json_t *fence_history(void *user, const char *host, size_t n)
+{
+    const struct xvm_daemon *d = user;
+
+    return d->fence_history ? xvm_history_json(d->fence_history, host, n) : json_array();
+}
+
 static int open_ipc(struct xvm_daemon *d)
 {
     struct xvm_ipc_env env = {
@@ -572,6 +630,8 @@ static int open_ipc(struct xvm_daemon *d)
         .command = xvm_daemon_command,
         .reload = xvm_daemon_reload,
         .leave = leave,
+        .fence_check = fence_check,
+        .fence_history = fence_history,
         .config = config_of,
     };
     struct ha_error error = {0};
@@ -677,7 +737,9 @@ int xvm_daemon_setup(struct xvm_daemon *d, const struct xvm_options *options)
         if (r < 0)
             return r;
     }
-    r = open_ipc(d);
+    r = xvm_history_open(options->state_dir, &d->fence_history);
+    if (r == 0)
+        r = open_ipc(d);
     if (r < 0)
         return r;
     if (safe_mode)

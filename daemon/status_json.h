@@ -10,6 +10,8 @@
 /* Parameters of the answer to org.xvmha.Status. `config` may be NULL. NULL: out of memory. */
 json_t *xvm_status_json(const struct ha *core, ha_ms now, const struct ha_config *config);
 
+const char *xvm_severity_name(enum ha_severity severity);
+
 /* A JSON string of any bytes: what is not UTF-8 becomes question marks. */
 json_t *xvm_json_text(const char *text);
 

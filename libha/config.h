@@ -34,6 +34,7 @@ struct ha_fence_device {
     unsigned retries; /* further calls after a failed one */
     bool verify;      /* ask for the status after off */
     ha_ms delay_ms;   /* wait before its first call */
+    unsigned actions; /* what its agent can do, as bits of the shell's; 0: not known */
 };
 
 struct ha_fence_level {

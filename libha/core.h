@@ -94,6 +94,7 @@ struct ha_host_desk {
     uint32_t launched_loss, launched_level;
     struct ha_uuid launched_boot;
     uint64_t fence_id;  /* under way here; 0: none */
+    bool ours;          /* this level was decided on by us, in this epoch */
     bool cancelled;
     bool have_result;   /* of ours, to be told until the facts have moved on */
     enum ha_result result;

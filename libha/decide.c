@@ -130,6 +130,7 @@ void ha_desk_reset(struct ha *ha)
         ha->host_desks[i].tell_valid = false;
         ha->host_desks[i].result_told = false;
         ha->host_desks[i].under_way_told = ha->host_desks[i].announced = false;
+        ha->host_desks[i].ours = false;
         ha->host_desks[i].confirm = ha->host_desks[i].replace = false;
         ha->host_desks[i].order = ha->host_desks[i].calm = false;
     }

@@ -212,7 +212,7 @@ static void decide_fencing(struct ha *ha, size_t i)
                            .boot = h->boot,
                            .loss = h->loss,
                            .level = (uint32_t)level};
-    ha_propose(ha, &fact);
+    desk->ours = ha_propose(ha, &fact) || desk->ours;
 }
 
 static void propose_conf(struct ha *ha, const struct ha_host_fact *h, enum ha_conf_how how,
@@ -543,6 +543,11 @@ void ha_fence_launch(struct ha *ha)
             ha_uuid_eq(&desk->tell.boot, &h->boot) && desk->tell.loss == h->loss &&
             desk->tell.level == h->level)
             continue; /* another host is at it */
+        ha_ms patience = ha->phase_since + ha->config->timers.exchange;
+        if (!desk->ours && ha->now < patience) { /* whoever launched it before tells the result */
+            ha_wake(ha, patience);
+            continue;
+        }
         ha_ms turn = ha_turn_at(ha, i); /* our journal may have taken its time */
         if (ha->now < turn) {
             ha_wake(ha, turn);

@@ -46,7 +46,8 @@ expect() {
 expect 3 'xvm-had is not running here (no .*/sock): systemctl start xvm-had' status
 expect 3 'not running here' --json start web1
 expect 2 'no command `stauts`' stauts
-expect 2 'wants a second word: fence confirm HOST' fence host1
+expect 2 "wants a person's word" fence host1
+expect 2 'wants a second word: host clear HOST' host host1
 expect 2 'usage: xvmhactl start GUEST' start
 expect 2 'usage: xvmhactl status' status web1
 expect 2 '`status` has no option --yes' status --yes

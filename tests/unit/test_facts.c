@@ -33,6 +33,7 @@ static const struct {
     {HA_FACT_CONF, {NO, NO, HA_HOST_DEAD, HA_HOST_DEAD, NO, NO}},
     {HA_FACT_OUT, {NO, HA_HOST_OUT, NO, NO, NO, NO}},
     {HA_FACT_REPLACE, {HA_HOST_NEW, NO, HA_HOST_DEAD, HA_HOST_DEAD, HA_HOST_DEAD, HA_HOST_OUT}},
+    {HA_FACT_ORDER, {NO, HA_HOST_LOST, HA_HOST_LOST, NO, NO, NO}},
 };
 
 static const struct {
@@ -279,6 +280,63 @@ static void nobody_holds_a_guest_before_its_source_has_gone(void **state)
     ha_facts_done(&facts);
 }
 
+/* An operator's order counts as a loss of its own kind: no flap, and over with the confirmation. */
+static void an_order_is_no_flap(void **state)
+{
+    struct ha_facts facts = facts_with(HA_HOST_IN, HA_GUEST_RUNNING);
+    struct ha_host_fact *h = ha_facts_host(&facts, A);
+    struct ha_fact f = {
+        .kind = HA_FACT_ORDER, .host = A, .boot = h->boot, .loss = h->loss + 1};
+
+    (void)state;
+    assert_int_equal(ha_facts_apply(&facts, &f, 3), 0);
+    assert_true(h->state == HA_HOST_LOST && h->ordered && h->flaps == 0 && h->loss == f.loss);
+    fits(&facts, f, false); /* ordered already */
+    f.kind = HA_FACT_CALM;
+    fits(&facts, f, false); /* nothing to forget */
+    f.kind = HA_FACT_CONF;
+    f.how = HA_CONF_DEVICE;
+    assert_int_equal(ha_facts_apply(&facts, &f, 4), 0);
+    assert_true(h->state == HA_HOST_DEAD && !h->ordered);
+    ha_facts_done(&facts);
+}
+
+static void losses_are_counted_until_it_is_calm(void **state)
+{
+    struct ha_facts facts = facts_with(HA_HOST_IN, HA_GUEST_RUNNING);
+    struct ha_host_fact *h = ha_facts_host(&facts, A);
+    struct ha_fact f = {.kind = HA_FACT_LOST, .host = A, .boot = h->boot, .loss = h->loss + 1};
+
+    (void)state;
+    assert_int_equal(ha_facts_apply(&facts, &f, 3), 0);
+    assert_int_equal(h->flaps, 1);
+    f.kind = HA_FACT_ORDER; /* the same loss, now by order */
+    f.loss = h->loss;
+    assert_int_equal(ha_facts_apply(&facts, &f, 4), 0);
+    assert_true(h->flaps == 1 && h->ordered && h->loss == f.loss);
+    f.kind = HA_FACT_CALM;
+    assert_int_equal(ha_facts_apply(&facts, &f, 5), 0);
+    assert_int_equal(h->flaps, 0);
+    assert_true(h->state == HA_HOST_LOST && h->ordered);
+    ha_facts_done(&facts);
+}
+
+static void turns_are_one_of_three(void **state)
+{
+    struct ha_facts facts = facts_with(HA_HOST_IN, HA_GUEST_RUNNING);
+    struct ha_fact f = {.kind = HA_FACT_TURN, .host = A};
+
+    (void)state;
+    fits(&facts, f, false);
+    f.level = HA_TURNS + 1;
+    fits(&facts, f, false);
+    f.level = 2;
+    assert_int_equal(ha_facts_apply(&facts, &f, 3), 0);
+    assert_int_equal(ha_facts_host(&facts, A)->turn, 2);
+    fits(&facts, f, false); /* it has that one */
+    ha_facts_done(&facts);
+}
+
 /* A move by stop and start: where to is remembered until it starts again. */
 static void a_recalled_guest_prefers_another_host(void **state)
 {
@@ -442,6 +500,9 @@ int main(void)
         cmocka_unit_test(a_migration_is_decided_once),
         cmocka_unit_test(nobody_holds_a_guest_before_its_source_has_gone),
         cmocka_unit_test(a_recalled_guest_prefers_another_host),
+        cmocka_unit_test(an_order_is_no_flap),
+        cmocka_unit_test(losses_are_counted_until_it_is_calm),
+        cmocka_unit_test(turns_are_one_of_three),
         cmocka_unit_test(a_death_frees_the_guests_of_that_life),
         cmocka_unit_test(the_same_life_keeps_its_guests),
         cmocka_unit_test(a_guest_that_kills_hosts_is_quarantined),

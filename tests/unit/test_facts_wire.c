@@ -59,7 +59,8 @@ static struct ha_fact full(enum ha_fact_kind kind)
     } else if (kind == HA_FACT_REGISTER) {
         memset(f.name, 'r', HA_NAME_MAX - 1);
         f.want_run = f.enabled = true;
-    } else if (kind <= HA_FACT_OUT || kind == HA_FACT_REPLACE) {
+    } else if (kind <= HA_FACT_OUT || kind == HA_FACT_REPLACE ||
+               (kind >= HA_FACT_ORDER && kind <= HA_FACT_TURN)) {
         f.host = 9;
         f.boot = uuid_of('b', 9);
         f.loss = UINT32_MAX;
@@ -186,6 +187,9 @@ static struct ha_facts large_state(size_t nguests)
         h->tried = i % 3 == 0;
         h->armed = i % 5 == 0;
         h->distrusted = i % 7 == 0;
+        h->ordered = i % 9 == 0;
+        h->flaps = (uint8_t)i;
+        h->turn = (uint8_t)(i % (HA_TURNS + 1));
         h->boot = uuid_of('b', i);
         h->machine = uuid_of('m', i);
         h->journal = uuid_of('j', i);
@@ -262,6 +266,7 @@ static void assert_same_state(const struct ha_facts *a, const struct ha_facts *b
                     g->loss == h->loss && g->level == h->level && g->rounds == h->rounds &&
                     g->tried == h->tried && g->in_index == h->in_index && g->armed == h->armed &&
                     g->how == h->how && g->distrusted == h->distrusted &&
+                    g->ordered == h->ordered && g->flaps == h->flaps && g->turn == h->turn &&
                     g->lease_ms == h->lease_ms && g->watchdog_ms == h->watchdog_ms);
     }
 }

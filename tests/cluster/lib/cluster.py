@@ -2,10 +2,12 @@
 """A cluster of nodes that run corosync, xvm-ha-keeper and xvm-had, and the questions tests ask it."""
 import json
 import os
+import shutil
 import subprocess
 import sys
 
 from . import config, corosync
+from .bmc import Bmc
 from .node import Node
 from .power import PowerNetwork
 from .room import wait_until
@@ -47,9 +49,14 @@ class Cluster:
         self.options = options
         self.options.setdefault("watchdogs", "/run/watchdog" if watchdog else None)
         self.watchdog = watchdog
-        self.power = PowerNetwork(
-            room, {"fence_xvm_node": program("fence_xvm_node"), "fence_broken": HERE + "/fence_broken",
-                   "fence_liar": HERE + "/fence_liar"})
+        agents = {"fence_xvm_node": program("fence_xvm_node"), "fence_broken": HERE + "/fence_broken",
+                  "fence_liar": HERE + "/fence_liar"}
+        self.bmcs = {}
+        if "ipmi" in str(options.get("levels", ())):
+            agents["fence_ipmilan"] = shutil.which("fence_ipmilan")
+            self.bmcs = {x.name: Bmc(room, x, agents["fence_xvm_node"]) for x in self.nodes}
+            self.options["bmcs"] = self.bmcs
+        self.power = PowerNetwork(room, agents)
         self.witness = Witness(room.shared_dir)
         self.daemon_args = []
         self.small_disks = {}  # host name -> size of the file system that holds its state

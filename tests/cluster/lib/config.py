@@ -14,11 +14,14 @@ def flow(value):
 
 
 def text(room, hosts, guests, *, watchdogs=None, levels=("power",), timers=None, memory="4G",
-         device=None, defaults=None, watchdog_timeout="5s", name="xvm-ha-test"):
+         device=None, defaults=None, watchdog_timeout="5s", name="xvm-ha-test", bmcs=None, ipmi=None,
+         fencing=None):
     """hosts: names, ids follow their order. guests: {name: {key: value}}.
 
     levels: fence levels of each host; "power" is the test's power switch.
     device: further keys of the power switch's fence device.
+    bmcs: {host: Bmc}; the level "ipmi" is then the host's own. ipmi: further keys of these devices.
+    fencing: the section of that name; without it nothing is asked or limited.
     """
     d = {"agent": "fence_xvm_node", "options": {"nodes_dir": room.nodes_dir}, "timeout": "10s",
          "verify": True}
@@ -33,12 +36,25 @@ def text(room, hosts, guests, *, watchdogs=None, levels=("power",), timers=None,
         out.append("watchdog: {device: none}")
     out.append(f"timers: {flow(timers)}" if timers else "")
     out.append(f"fence_devices:\n  power: {flow(d)}")
+    for host, bmc in (bmcs or {}).items():
+        keys = {"agent": "fence_ipmilan", "options": bmc.options(),
+                "secrets": {"password": bmc.secret}, "timeout": "15s", "retries": 0}
+        keys.update(ipmi or {})
+        out.append(f"  ipmi-{host}: {flow(keys)}")
+    limits = {"check": 0, "host_losses": 0, "cluster_losses": 0}
+    limits.update(fencing or {})
+    out.insert(1, f"fencing: {flow(limits)}")
     for other in ("broken", "liar"):
-        if other in levels:
+        if other in str(levels):
             out.append(f"  {other}: {{agent: fence_{other}, timeout: 5s, verify: true}}")
     out.append("hosts:")
     for i, host in enumerate(hosts, 1):
-        out.append(f"  {host}: {flow({'id': i, 'fence': list(levels), 'options': {'plug': host}})}")
+        def own_name(x, host=host):
+            if isinstance(x, (list, tuple)):
+                return [own_name(y) for y in x]
+            return f"ipmi-{host}" if x == "ipmi" else x
+        own = [own_name(x) for x in levels]
+        out.append(f"  {host}: {flow({'id': i, 'fence': own, 'options': {'plug': host}})}")
     if defaults:
         out.append(f"guest_defaults: {flow(defaults)}")
     out.append("guests:" if guests else "guests: {}")

@@ -123,8 +123,8 @@ static uint64_t fnv1a(const char *data, size_t len)
 /* -------------------------------------------------------------------------------- sections */
 
 struct top {
-    const struct xvm_node *cluster, *driver, *process, *watchdog, *timers, *fencing, *fence_devices, *hosts,
-        *guest_defaults, *guests;
+    const struct xvm_node *cluster, *driver, *process, *watchdog, *timers, *fencing, *fence_devices,
+        *hosts, *guest_defaults, *guests;
 };
 
 #define TOP(name, must)                                                                            \
@@ -133,9 +133,10 @@ struct top {
         .required = must                                                                           \
     }
 static const struct xvm_field top_fields[] = {
-    TOP(cluster, true),   TOP(driver, false),         TOP(process, false),
-    TOP(watchdog, false), TOP(timers, false),         TOP(fencing, false),      TOP(fence_devices, false),
-    TOP(hosts, true),     TOP(guest_defaults, false), TOP(guests, false),
+    TOP(cluster, true),        TOP(driver, false), TOP(process, false),
+    TOP(watchdog, false),      TOP(timers, false), TOP(fencing, false),
+    TOP(fence_devices, false), TOP(hosts, true),   TOP(guest_defaults, false),
+    TOP(guests, false),
 };
 
 #define FIELD(name) offsetof(struct ha_config, name)
@@ -242,9 +243,9 @@ static void read_watchdog(struct xvm_loader *l, const struct xvm_node *node)
         .min = 0, .max = DAY_MS                                                                    \
     }
 static const struct xvm_field timer_fields[] = {
-    TIMER(beat),          TIMER(pet),   TIMER(exchange), TIMER(chair),  TIMER(settle),
-    TIMER(startup_grace), TIMER(lease), TIMER(margin),   TIMER(daemon), TIMER(fence_retry),
-    TIMER(duel),
+    TIMER(beat),   TIMER(pet),           TIMER(exchange), TIMER(chair),
+    TIMER(settle), TIMER(startup_grace), TIMER(lease),    TIMER(margin),
+    TIMER(daemon), TIMER(fence_retry),   TIMER(duel),
 };
 
 /* Without a ring to ask: what corosync does by default with that many hosts. Two hosts are nearly

@@ -121,9 +121,10 @@ void xvm_check_option(struct xvm_loader *l, const struct xvm_node *key, const ch
 
     /* whatever the agent: a cycle is on again before anybody could see that it was off */
     if (value != NULL && strcmp(key->text, "method") == 0 && strcmp(value, "cycle") == 0)
-        xvm_config_fail_node(l, key,
-                             "option `method` is `cycle`, expected `onoff`: a host that is switched "
-                             "on again at once was never seen to be off");
+        xvm_config_fail_node(
+            l, key,
+            "option `method` is `cycle`, expected `onoff`: a host that is switched "
+            "on again at once was never seen to be off");
     if (l->meta == NULL)
         return;
     p = xvm_fence_meta_param(l->meta, key->text);

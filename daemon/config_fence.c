@@ -135,10 +135,11 @@ static int open_secret(struct xvm_loader *l, const struct xvm_node *at)
         xvm_config_fail_node(l, at, "secret %.160s belongs to user %u, expected root (chown root)",
                              at->text, (unsigned)st.st_uid);
     else if (!private_folder(at->text))
-        xvm_config_fail_node(l, at,
-                             "secret %.160s lies in a folder that others may write to, expected one "
-                             "of root's alone (chmod go-w): it could be replaced",
-                             at->text);
+        xvm_config_fail_node(
+            l, at,
+            "secret %.160s lies in a folder that others may write to, expected one "
+            "of root's alone (chmod go-w): it could be replaced",
+            at->text);
     else if ((st.st_mode & 077) != 0)
         xvm_config_fail_node(l, at,
                              "secret %.160s has mode %04o, expected 0600 (chmod 600): "

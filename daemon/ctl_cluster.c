@@ -51,10 +51,11 @@ int ctl_host(struct ctl *ctl, const struct ctl_command *command, char **args, in
     if (strcmp(command->method, "host-clear") == 0)
         return ctl_request_print(ctl, command->method, "", args[0], "");
     if (strcmp(command->method, "fence") == 0)
-        snprintf(warning, sizeof(warning),
-                 "%.64s will be switched off by its fence devices, now, whatever it does. Its guests "
-                 "end without a shutdown and start on other hosts.",
-                 args[0]);
+        snprintf(
+            warning, sizeof(warning),
+            "%.64s will be switched off by its fence devices, now, whatever it does. Its guests "
+            "end without a shutdown and start on other hosts.",
+            args[0]);
     else if (strcmp(command->method, "fence-confirm") == 0)
         snprintf(warning, sizeof(warning),
                  "You vouch that %.64s is off: powered down, or reset since it was lost. If it "

@@ -55,8 +55,7 @@ int ctl_fence_history(struct ctl *ctl, const struct ctl_command *command, char *
     else if (json_array_size(entries) == 0)
         puts("Nothing was ever fenced, as far as this host knows.");
     else
-        json_array_foreach(entries, i, entry)
-            put_entry(ctl, entry);
+        json_array_foreach(entries, i, entry) put_entry(ctl, entry);
     json_decref(answer);
     return CTL_OK;
 }
@@ -121,8 +120,7 @@ int ctl_fence_check(struct ctl *ctl, const struct ctl_command *command, char **a
     if (r != CTL_OK)
         return r;
     checks = json_object_get(answer, "checks");
-    json_array_foreach(checks, i, check)
-        good = good && ctl_bool(check, "good");
+    json_array_foreach(checks, i, check) good = good && ctl_bool(check, "good");
     if (ctl->json)
         ctl_print_json(answer);
     else if (json_array_size(checks) == 0)

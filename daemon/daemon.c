@@ -141,8 +141,8 @@ static int act(struct xvm_daemon *d, const struct ha_action *action)
         xvm_ipc_reply(d->ipc, action->u.reply.client, action->u.reply.code, action->u.reply.text);
         return 0;
     case HA_ACT_REPORT:
-        xvm_daemon_report(d, action->u.report.what, action->u.report.severity, action->u.report.node,
-                          action->u.report.guest, action->u.report.text);
+        xvm_daemon_report(d, action->u.report.what, action->u.report.severity,
+                          action->u.report.node, action->u.report.guest, action->u.report.text);
         return 0;
     case HA_ACT_DEFINITION:
         xvm_supply_want(d->supply, &action->u.definition.hash);

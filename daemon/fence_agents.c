@@ -174,7 +174,7 @@ static int ask(const char *path, int64_t limit_ms, struct text *ret_text,
                char why[static XVM_META_WHY])
 {
     int in[2] = {-1, -1}, out[2] = {-1, -1}, status = 0;
-    struct text text;
+    struct text text = {0};
     int r = talk(path, clock_ms() + limit_ms, in, out, &text, &status);
 
     close_pair(in);
@@ -290,7 +290,7 @@ static void cache_write(const struct xvm_fence_agents *agents, const char *path,
 
 static int look(const struct xvm_fence_agents *agents, struct entry *entry)
 {
-    struct text text;
+    struct text text = {0};
     struct stat st;
     int r;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Fence agents' metadata: asked for once (action=metadata on standard input, with a time limit), kept
- * in a folder until the agent's file changes. Asking blocks: only where nothing else waits, that is
- * in a program of its own or before the loop begins. */
+/* Fence agents' metadata: asked for once (action=metadata on standard input, with a time limit),
+ * kept in a folder until the agent's file changes. Asking blocks: only where nothing else waits,
+ * that is in a program of its own or before the loop begins. */
 #ifndef XVM_FENCE_AGENTS_H
 #define XVM_FENCE_AGENTS_H
 
@@ -23,9 +23,9 @@ struct xvm_fence_agents *xvm_fence_agents_new(const struct xvm_agents_env *env);
 struct xvm_fence_agents *xvm_fence_agents_free(struct xvm_fence_agents *agents);
 
 /* The metadata of an agent, by file name or absolute path; borrowed until xvm_fence_agents_free.
- * -ENOENT: no such agent, or nothing that can be run; -ENODATA: not kept, and asking is not allowed;
- * -ETIMEDOUT, -EBADMSG: it is there but did not answer or answered nonsense; -ENOMEM. `why` is then
- * a sentence. Failures are remembered, too: one bad agent costs one time limit. */
+ * -ENOENT: no such agent, or nothing that can be run; -ENODATA: not kept, and asking is not
+ * allowed; -ETIMEDOUT, -EBADMSG: it is there but did not answer or answered nonsense; -ENOMEM.
+ * `why` is then a sentence. Failures are remembered, too: one bad agent costs one time limit. */
 int xvm_fence_agents_get(struct xvm_fence_agents *agents, const char *agent,
                          const struct xvm_fence_meta **ret_meta, char why[static XVM_META_WHY]);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Asks fence devices whether they work, without switching anything: the agent's status of the host's
- * plug, or monitor where it has no status. Never blocks the loop; a device is asked for one host at a
- * time, few devices at once. */
+/* Asks fence devices whether they work, without switching anything: the agent's status of the
+ * host's plug, or monitor where it has no status. Never blocks the loop; a device is asked for one
+ * host at a time, few devices at once. */
 #ifndef XVM_FENCE_CHECK_H
 #define XVM_FENCE_CHECK_H
 
@@ -29,12 +29,12 @@ struct xvm_check {
 
 struct xvm_checker; /* one round of questions */
 
-/* Called once, from the loop, with every question in the order it was added; the checker is freed right
- * after. */
+/* Called once, from the loop, with every question in the order it was added; the checker is freed
+ * right after. */
 typedef void (*xvm_check_done)(void *user, const struct xvm_check *checks, size_t n);
 
-/* A round of questions. node 0: of every host; device NULL: every device. 0 (done comes later, also if
- * there is nothing to ask) or a negative errno. agent_dir as in fence_exec.h. */
+/* A round of questions. node 0: of every host; device NULL: every device. 0 (done comes later, also
+ * if there is nothing to ask) or a negative errno. agent_dir as in fence_exec.h. */
 int xvm_checker_new(sd_event *loop, const struct ha_config *config, const char *agent_dir,
                     ha_node node, const char *device, xvm_check_done done, void *user,
                     struct xvm_checker **ret_checker);

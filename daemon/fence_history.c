@@ -14,7 +14,7 @@
 #include "status_json.h"
 
 enum {
-    KEPT = 1000,     /* lines */
+    KEPT = 1000,      /* lines */
     FILE_MOST = 4000, /* lines until the file is written anew */
     LINE_MOST = 4096,
 };
@@ -47,8 +47,9 @@ bool xvm_history_wants(enum ha_report what)
 static void complain(struct xvm_history *history, int e)
 {
     if (!history->complained)
-        xvm_log(HA_SEV_WARNING, "%s cannot be written: %s; the history of fencing is kept in memory",
-                history->path, strerror(e));
+        xvm_log(HA_SEV_WARNING,
+                "%s cannot be written: %s; the history of fencing is kept in memory", history->path,
+                strerror(e));
     history->complained = true;
 }
 
@@ -83,8 +84,7 @@ static int write_anew(struct xvm_history *history)
     fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_APPEND, 0600);
     if (fd < 0)
         return -errno;
-    json_array_foreach(history->list, i, entry)
-        ok = ok && put_line(fd, entry);
+    json_array_foreach(history->list, i, entry) ok = ok && put_line(fd, entry);
     if (!ok || rename(fresh, history->path) < 0) {
         close(fd);
         unlink(fresh);

@@ -20,9 +20,9 @@ struct reading {
     char *why;
     int r; /* 0, or why it stopped */
     unsigned depth;
-    bool agent, params, actions;       /* inside of these elements */
-    struct xvm_meta_param *param;      /* inside of this one; borrowed */
-    bool text;                         /* inside of its description */
+    bool agent, params, actions;  /* inside of these elements */
+    struct xvm_meta_param *param; /* inside of this one; borrowed */
+    bool text;                    /* inside of its description */
     char words[TEXT_MAX];
     size_t nwords;
 };

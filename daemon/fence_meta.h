@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What a ClusterLabs fence agent says about itself (action=metadata): its parameters and what it can
- * do. Parsed with expat from text that nobody vouches for. */
+/* What a ClusterLabs fence agent says about itself (action=metadata): its parameters and what it
+ * can do. Parsed with expat from text that nobody vouches for. */
 #ifndef XVM_FENCE_META_H
 #define XVM_FENCE_META_H
 
@@ -40,7 +40,8 @@ struct xvm_fence_meta {
     unsigned actions;
 };
 
-/* Parses the XML. 0, -EBADMSG with the reason in `why` for anything else than metadata, or -ENOMEM. */
+/* Parses the XML. 0, -EBADMSG with the reason in `why` for anything else than metadata, or -ENOMEM.
+ */
 int xvm_fence_meta_parse(const char *xml, size_t len, struct xvm_fence_meta **ret_meta,
                          char why[static XVM_META_WHY]);
 struct xvm_fence_meta *xvm_fence_meta_free(struct xvm_fence_meta *meta);

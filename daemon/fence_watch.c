@@ -66,7 +66,7 @@ size_t xvm_watch_turn(ha_node host, const char *device, uint64_t period, size_t 
 static bool our_turn(const struct xvm_fence_watch *watch, const struct ha *core, ha_node host,
                      const char *device, uint64_t period)
 {
-    ha_node members[HA_HOSTS_MAX];
+    ha_node members[HA_HOSTS_MAX] = {0};
     struct ha_host_status h;
     struct ha_status s;
     size_t n = 0;
@@ -196,8 +196,8 @@ static int begin(struct xvm_fence_watch *watch, ha_node node, const char *device
         return -EBUSY;
     round->watch = watch;
     round->client = client;
-    r = xvm_checker_new(watch->env.loop, config, watch->env.agent_dir, node, device, on_done,
-                        round, &round->checker);
+    r = xvm_checker_new(watch->env.loop, config, watch->env.agent_dir, node, device, on_done, round,
+                        &round->checker);
     if (r < 0)
         *round = (struct round){0};
     return r;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Looks after the fence devices before they are needed: each is asked regularly whether it works, by one
- * host at a time, spread over the interval; and `xvmhactl fence check` asks all of them now. */
+/* Looks after the fence devices before they are needed: each is asked regularly whether it works,
+ * by one host at a time, spread over the interval; and `xvmhactl fence check` asks all of them now.
+ */
 #ifndef XVM_FENCE_WATCH_H
 #define XVM_FENCE_WATCH_H
 
@@ -31,8 +32,8 @@ struct xvm_fence_watch *xvm_fence_watch_free(struct xvm_fence_watch *watch);
 /* Every device of every host (node 0) or of one host, now. 0: env.answer(client) comes; -EBUSY. */
 int xvm_fence_watch_now(struct xvm_fence_watch *watch, ha_node node, uint64_t client);
 
-/* For tests: when in the interval (0 … interval - 1) a device is asked for a host, and by which of n
- * members in the period-th interval. Pure, the same on every host. */
+/* For tests: when in the interval (0 … interval - 1) a device is asked for a host, and by which of
+ * n members in the period-th interval. Pure, the same on every host. */
 ha_ms xvm_watch_slot(ha_node host, const char *device, ha_ms interval);
 size_t xvm_watch_turn(ha_node host, const char *device, uint64_t period, size_t n);
 

@@ -195,16 +195,16 @@ static json_t *host_json(struct status *st, size_t i)
     const char *condition = host_condition(st, h);
 
     note_host(st, h, condition);
-    return json_pack("{s:o, s:I, s:s, s:s, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:I, s:b, s:b, s:I, "
-                     "s:I, s:I, s:I, s:o}",
-                     "name", node_name(st, h->node), "id", (json_int_t)h->node, "condition",
-                     condition, "state", ha_host_state_name(h->state), "member", h->member,
-                     "daemon", h->daemon, "synced", h->synced, "armed", h->armed, "coordinator",
-                     h->coordinator, "drift", h->drift, "loss", (json_int_t)h->loss, "fence_level",
-                     (json_int_t)h->fence_level, "ordered", h->ordered, "quarantined",
-                     h->quarantined, "losses", (json_int_t)h->flaps, "guests", (json_int_t)st->guests_on[i],
-                     "memory_kib", (json_int_t)h->memory_kib, "memory_used_kib",
-                     (json_int_t)h->memory_used_kib, "why", xvm_json_text(h->why));
+    return json_pack(
+        "{s:o, s:I, s:s, s:s, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:I, s:b, s:b, s:I, "
+        "s:I, s:I, s:I, s:o}",
+        "name", node_name(st, h->node), "id", (json_int_t)h->node, "condition", condition, "state",
+        ha_host_state_name(h->state), "member", h->member, "daemon", h->daemon, "synced", h->synced,
+        "armed", h->armed, "coordinator", h->coordinator, "drift", h->drift, "loss",
+        (json_int_t)h->loss, "fence_level", (json_int_t)h->fence_level, "ordered", h->ordered,
+        "quarantined", h->quarantined, "losses", (json_int_t)h->flaps, "guests",
+        (json_int_t)st->guests_on[i], "memory_kib", (json_int_t)h->memory_kib, "memory_used_kib",
+        (json_int_t)h->memory_used_kib, "why", xvm_json_text(h->why));
 }
 
 static json_t *guest_json(struct status *st, size_t i)

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Fencing with restraint: whose turn it is when two hosts cannot see each other, the budget of fences,
- * and the quarantine of a host that is lost again and again. */
+/* Fencing with restraint: whose turn it is when two hosts cannot see each other, the budget of
+ * fences, and the quarantine of a host that is lost again and again. */
 #include "core.h"
 
 /* -------------------------------------------------------------------------------- two hosts */
 
 /* Two hosts that cannot see each other both want to fence, and both may (rule 26). Time since they
- * last heard each other is cut into turns, and a host launches only in its own: whoever's turn is first
- * survives. Both count from the other's last beat, not from when they noticed: noticing takes one of
- * them longer (scenario two-hosts-one-notices-late). The end of a turn is kept free for the device to
- * act. Which turn a host has is a fact (HA_FACT_TURN); without one the lower node id is first. */
+ * last heard each other is cut into turns, and a host launches only in its own: whoever's turn is
+ * first survives. Both count from the other's last beat, not from when they noticed: noticing takes
+ * one of them longer (scenario two-hosts-one-notices-late). The end of a turn is kept free for the
+ * device to act. Which turn a host has is a fact (HA_FACT_TURN); without one the lower node id is
+ * first. */
 static unsigned turn_of(const struct ha_host_fact *self, const struct ha_host_fact *other)
 {
     if (self->turn)
@@ -49,7 +50,8 @@ static uint64_t weight(const struct ha *ha, const struct ha_facts *f, ha_node no
 {
     uint64_t sum = 0;
     for (uint32_t i = 0; i < f->nguests; i++) {
-        const struct ha_guest_config *c = f->guests[i].owner == node ? ha_guest_config(ha, i) : NULL;
+        const struct ha_guest_config *c =
+            f->guests[i].owner == node ? ha_guest_config(ha, i) : NULL;
         if (c && c->priority > 0)
             sum += (uint64_t)c->priority + 1;
     }
@@ -70,13 +72,14 @@ static bool two_voters(const struct ha *ha, const struct ha_facts *f, size_t ret
 
 static bool propose_turn(struct ha *ha, const struct ha_host_fact *h, unsigned turn)
 {
-    struct ha_fact fact = {.kind = HA_FACT_TURN, .host = h->node, .boot = h->boot, .level = turn + 1};
+    struct ha_fact fact = {
+        .kind = HA_FACT_TURN, .host = h->node, .boot = h->boot, .level = turn + 1};
     return ha_propose(ha, &fact);
 }
 
-/* Turns follow the guests. One host's turn changes at a time, to one that the other does not have, and
- * the next step waits until that is stable, which is: in both journals. So whatever part of the change
- * reached a host before a split, the two never have the same turn. */
+/* Turns follow the guests. One host's turn changes at a time, to one that the other does not have,
+ * and the next step waits until that is stable, which is: in both journals. So whatever part of the
+ * change reached a host before a split, the two never have the same turn. */
 void ha_decide_turns(struct ha *ha)
 {
     size_t at[2];
@@ -123,15 +126,18 @@ ha_node ha_survivor(const struct ha *ha, char *ret_why, size_t size)
     const char *name = ha_host_name(ha, h[first]->node);
     if (w[first] > w[1 - first])
         ha_say(ret_why, size,
-               "%s would survive: it holds the more important guests (weight %lu against %lu)", name,
-               w[first], w[1 - first]);
+               "%s would survive: it holds the more important guests (weight %lu against %lu)",
+               name, w[first], w[1 - first]);
     else if (w[first] == w[1 - first])
         ha_say(ret_why, size,
                "%s would survive: both hold equally important guests (weight %lu each), and it was "
-               "first", name, w[first]);
+               "first",
+               name, w[first]);
     else
-        ha_say(ret_why, size, "%s would survive, until the other one's turn has been agreed on (its "
-               "guests weigh %lu, the other one's %lu)", name, w[first], w[1 - first]);
+        ha_say(ret_why, size,
+               "%s would survive, until the other one's turn has been agreed on (its "
+               "guests weigh %lu, the other one's %lu)",
+               name, w[first], w[1 - first]);
     return h[first]->node;
 }
 
@@ -152,8 +158,8 @@ static bool owns(const struct ha_facts *f, ha_node node)
     return false;
 }
 
-/* Why a lost host is not fenced without an operator's word; NULL: it is. Two hosts that cannot see each
- * other have nobody to ask, and fence. */
+/* Why a lost host is not fenced without an operator's word; NULL: it is. Two hosts that cannot see
+ * each other have nobody to ask, and fence. */
 const char *ha_fence_held(const struct ha *ha, const struct ha_facts *f,
                           const struct ha_host_fact *h)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Reads the metadata of every installed fence agent, and prints how many of how many it understood. */
+/* Reads the metadata of every installed fence agent, and prints how many of how many it understood.
+ */
 #include <dirent.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -10,7 +11,8 @@
 
 #define FOLDER "/usr/sbin"
 
-/* Not an agent in spite of its name: an interactive program of old cluster managers, without actions. */
+/* Not an agent in spite of its name: an interactive program of old cluster managers, without
+ * actions. */
 static bool is_agent(const char *name)
 {
     return strncmp(name, "fence_", 6) == 0 && strcmp(name, "fence_ack_manual") != 0;

@@ -60,7 +60,8 @@ static void test_good(void **state)
     (void)state;
     assert_string_equal(meta->agent, "fence_x");
     assert_int_equal(meta->nparams, 8);
-    assert_int_equal(meta->actions, XVM_META_OFF | XVM_META_ON | XVM_META_STATUS | XVM_META_MONITOR);
+    assert_int_equal(meta->actions,
+                     XVM_META_OFF | XVM_META_ON | XVM_META_STATUS | XVM_META_MONITOR);
     p = xvm_fence_meta_param(meta, "ip");
     assert_true(p->required && !p->deprecated);
     assert_string_equal(p->text, "Address of the device");
@@ -250,12 +251,13 @@ static void test_kept(void **state)
     xvm_fence_agents_free(agents);
 }
 
-/* --------------------------------------------------------------------------------- configuration */
+/* --------------------------------------------------------------------------------- configuration
+ */
 
 static void check_config(const char *devices, const char *host, bool strict, const char *expected)
 {
-    const struct xvm_config_agents agents = {
-        .env = {.dir = folder, .limit_ms = 5000, .run = true}, .strict = strict};
+    const struct xvm_config_agents agents = {.env = {.dir = folder, .limit_ms = 5000, .run = true},
+                                             .strict = strict};
     struct xvm_config_errors errors = {0};
     struct ha_config *config = NULL;
     FILE *f = fopen(in_folder("x.yaml"), "w");
@@ -324,9 +326,10 @@ static void test_options(void **state)
     (void)state;
     put_agent("fence_good", TALKS, 0755);
     put_agent("fence_html", "echo '<html/>'", 0755);
-    put_agent("fence_noff",
-              "echo '<resource-agent><actions><action name=\"reboot\"/></actions></resource-agent>'",
-              0755);
+    put_agent(
+        "fence_noff",
+        "echo '<resource-agent><actions><action name=\"reboot\"/></actions></resource-agent>'",
+        0755);
     put_agent("fence_nostatus",
               "echo '<resource-agent><actions><action name=\"off\"/></actions></resource-agent>'",
               0755);

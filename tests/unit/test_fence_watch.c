@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Looking after fence devices: who asks which when, what is made of the answers, and the history. */
+/* Looking after fence devices: who asks which when, what is made of the answers, and the history.
+ */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -148,8 +149,8 @@ static int setup(void **state)
             h->levels[l].ndevices = 1;
         }
     }
-    w->config = (struct ha_config){
-        .hosts = w->hosts, .nhosts = 3, .devices = w->devices, .ndevices = 2};
+    w->config =
+        (struct ha_config){.hosts = w->hosts, .nhosts = 3, .devices = w->devices, .ndevices = 2};
     const struct xvm_fence_watch_env env = {.loop = w->loop,
                                             .agent_dir = w->dir,
                                             .self = 2,
@@ -222,7 +223,8 @@ static void test_failing_device_is_told_once(void **state)
     struct world *w = *state;
     char *text;
 
-    put_agent(w, "fence_a", "[ $plug = two ] || exit 0; echo 'password s3cret refused' >&2; exit 3");
+    put_agent(w, "fence_a",
+              "[ $plug = two ] || exit 0; echo 'password s3cret refused' >&2; exit 3");
     put_agent(w, "fence_b", "exit 0");
     check(w, 0);
     assert_string_equal(word(w, 2, "result"), "failed");
@@ -289,7 +291,8 @@ static void test_history(void **state)
     assert_int_equal(xvm_history_open(w->dir, &history), 0);
     for (int i = 0; i < 1500; i++) {
         snprintf(path, sizeof(path), "loss %d", i);
-        xvm_history_add(history, HA_REPORT_HOST_LOST, HA_SEV_ERROR, i % 2 ? "host1" : "host2", path);
+        xvm_history_add(history, HA_REPORT_HOST_LOST, HA_SEV_ERROR, i % 2 ? "host1" : "host2",
+                        path);
     }
     xvm_history_free(history);
     /* a crash while it was written, and what somebody else wrote */
@@ -301,8 +304,8 @@ static void test_history(void **state)
     assert_int_equal(xvm_history_open(w->dir, &history), 0);
     list = xvm_history_json(history, NULL, 5000);
     assert_int_equal(json_array_size(list), 1000);
-    assert_string_equal(
-        json_string_value(json_object_get(json_array_get(list, 999), "text")), "loss 1499");
+    assert_string_equal(json_string_value(json_object_get(json_array_get(list, 999), "text")),
+                        "loss 1499");
     json_decref(list);
     list = xvm_history_json(history, "host2", 3);
     assert_int_equal(json_array_size(list), 3);

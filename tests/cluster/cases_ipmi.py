@@ -216,3 +216,21 @@ def case_fence_order(room):
     c.ctl(victim, "fence", chair.name, "--yes")
     c.wait_all_run(guests, others(c, chair), 60)
     assert not chair.powered
+
+
+def case_two_hosts_survivor(room):
+    """Two hosts lose sight of each other: the one that `status` names beforehand survives, which is the
+    one with the more important guests, whatever its number."""
+    guests = {"db1": {"memory": "64M", "priority": 900, "hosts": "host2"},
+              "web1": {"memory": "64M", "priority": 100, "hosts": "host1"}}
+    c = Cluster(room, n=2, guests=guests, watchdog=False, device={"timeout": "30s"}).start()
+    named = wait_until("the turns to follow the guests", lambda: next(
+        (s for s in [c.status(c.nodes[0])] if s and s["survivor"] == "host2"), None), 30)
+    print(named["survivor_why"])
+    assert "more important guests" in named["survivor_why"]
+    assert "host2 would survive" in c.ctl(c.nodes[1], "status").stdout
+    c.nodes[0].cut()
+    wait_until("one host to be fenced", lambda: not c.nodes[0].powered, 90)
+    time.sleep(3)
+    assert c.nodes[1].powered, "both hosts are off"
+    assert {call.plug for call in c.power.offs()} == {"host1"}

@@ -155,7 +155,7 @@ static void test_example(void **state)
     assert_string_equal(h->params[0].value, "1");
     assert_int_equal(c->hosts[2].levels[0].delay_ms, 2000);
     assert_string_equal(c->devices[0].agent, "fence_ipmilan");
-    assert_int_equal(c->devices[0].nparams, 3);
+    assert_int_equal(c->devices[0].nparams, 4);
     assert_int_equal(c->devices[0].timeout_ms, 20000);
     assert_int_equal(c->devices[1].retries, 1);
     assert_true(c->devices[1].verify);

@@ -517,6 +517,28 @@ static void test_delay_and_cancel(void **state)
     assert_int_equal(count_calls(w), 1);
 }
 
+/* Each device's own delay; once the first one is off, nothing is cancelled any more. */
+static void test_delays_of_devices(void **state)
+{
+    struct world *w = *state;
+    agent(w, 0, "exit 0");
+    agent(w, 1, "exit 0");
+    w->host.levels[0].ndevices = 2;
+    w->devices[0].delay_ms = 100;
+    w->devices[1].delay_ms = 300;
+    ha_ms begin = now_ms();
+    xvm_fencer_launch(w->fencer, ID, NODE, 0);
+    for (int i = 0; i < 200 && count_calls(w) == 0; i++)
+        run_loop(w, 20);
+    assert_int_equal(count_calls(w), 1);
+    assert_false(xvm_fencer_cancel(w->fencer, ID));
+    run_loop(w, 10000);
+    assert_int_equal(w->answers, 1);
+    assert_int_equal(w->result, HA_RESULT_OK);
+    assert_true(now_ms() - begin >= 400);
+    assert_int_equal(count_calls(w), 2);
+}
+
 static void test_cancel_is_too_late(void **state)
 {
     struct world *w = *state;
@@ -590,6 +612,7 @@ int main(void)
         T(bad_parameters),
         T(no_such_level),
         T(delay_and_cancel),
+        T(delays_of_devices),
         T(cancel_is_too_late),
         T(new_configuration_meanwhile),
         T(free_ends_agents),

@@ -147,27 +147,28 @@ static int talk(const char *path, int64_t end, int in[2], int out[2], struct tex
                 int *ret_status)
 {
     static const char input[] = "action=metadata\n";
-    pid_t pid;
+    pid_t pid = 0;
     int r, s;
 
+    *ret_text = (struct text){0};
     if (pipe2(in, O_CLOEXEC) < 0 || pipe2(out, O_CLOEXEC) < 0)
         return -errno;
     /* fits the pipe, which has a reader: ourselves */
     if (write(in[1], input, sizeof(input) - 1) != (ssize_t)sizeof(input) - 1)
         return -EIO;
     r = spawn(path, in[0], out[1], &pid);
-    if (r < 0)
-        return r;
+    if (r < 0 || pid <= 0)
+        return r < 0 ? r : -ECHILD;
     close_pair(in);
     close(out[1]);
     out[1] = -1;
     r = read_until(out[0], end, ret_text);
     s = reap(pid, r < 0 ? clock_ms() : end, ret_status);
-    if (r == 0 && s < 0) {
-        free(ret_text->data);
-        return s;
-    }
-    return r;
+    if (r < 0 || s >= 0)
+        return r;
+    free(ret_text->data);
+    ret_text->data = NULL;
+    return s;
 }
 
 static int ask(const char *path, int64_t limit_ms, struct text *ret_text,

@@ -27,6 +27,17 @@ enum {
     OPT_TYPE = 1 << 3,
     OPT_CANCEL = 1 << 4,
     OPT_LINES = 1 << 5,
+    OPT_FILE = 1 << 6,
+    OPT_CHANGE = 1 << 7, /* --down, --drain, --add */
+    OPT_WHY = 1 << 8,
+};
+
+enum { CTL_WORDS_MAX = 64 };
+
+/* The values of an option that can be given several times. */
+struct ctl_words {
+    const char *word[CTL_WORDS_MAX];
+    size_t n;
 };
 
 struct ctl {
@@ -36,6 +47,8 @@ struct ctl {
     const char *type;
     int timeout_s;
     int lines;
+    const char *file, *why;
+    struct ctl_words down, drain, add;
     /* output */
     bool color;
     int patience_s; /* for an answer; 0: the usual */
@@ -127,6 +140,7 @@ int ctl_leave(struct ctl *ctl, const struct ctl_command *command, char **args, i
 int ctl_fence_history(struct ctl *ctl, const struct ctl_command *command, char **args, int nargs);
 int ctl_fence_check(struct ctl *ctl, const struct ctl_command *command, char **args, int nargs);
 int ctl_reload(struct ctl *ctl, const struct ctl_command *command, char **args, int nargs);
+int ctl_plan(struct ctl *ctl, const struct ctl_command *command, char **args, int nargs);
 int ctl_config_check(struct ctl *ctl, const struct ctl_command *command, char **args, int nargs);
 
 /* ctl_wait.c: polls until the guest runs (or not), or moved away from `from`; says on the way what

@@ -46,6 +46,9 @@ const struct ctl_command ctl_commands[] = {
      OPT_YES, "lineage-force"},
     {"config check", "[FILE]", "look for mistakes in the configuration", ctl_config_check, 0, 1, 0,
      NULL},
+    {"plan", "--file INSTANCE.json [--down HOST]... [--drain HOST]... [--add GUEST]... [--why GUEST]",
+     "what the planner would do; touches nothing", ctl_plan, 0, 0, OPT_FILE | OPT_CHANGE | OPT_WHY,
+     NULL},
     {"reload", "", "take the changed configuration into use", ctl_reload, 0, 0, 0, NULL},
     {"leave", "[--timeout TIME]", "this host goes down: give up its guests, say goodbye", ctl_leave, 0,
      0, OPT_WAIT | OPT_TIMEOUT, NULL},
@@ -62,6 +65,7 @@ static const struct {
 } option_names[] = {
     {OPT_YES, "--yes"},   {OPT_WAIT, "--wait"},     {OPT_TIMEOUT, "--timeout"},
     {OPT_TYPE, "--type"}, {OPT_CANCEL, "--cancel"}, {OPT_LINES, "-n"},
+    {OPT_FILE, "--file"}, {OPT_CHANGE, "--down, --drain or --add"}, {OPT_WHY, "--why"},
 };
 
 int ctl_usage_error(const char *format, ...)
@@ -192,6 +196,15 @@ static int parse_lines(const char *text)
     return errno != 0 || end == text || *end != '\0' || n < 1 || n > 1000 ? -1 : (int)n;
 }
 
+static int take_word(struct ctl *ctl, struct ctl_words *words)
+{
+    ctl->given |= OPT_CHANGE;
+    if (words->n == CTL_WORDS_MAX)
+        return ctl_usage_error("at most %d hosts or guests", CTL_WORDS_MAX);
+    words->word[words->n++] = optarg;
+    return CTL_OK;
+}
+
 static int take_option(struct ctl *ctl, int option)
 {
     switch (option) {
@@ -224,6 +237,20 @@ static int take_option(struct ctl *ctl, int option)
     case 'c':
         ctl->given |= OPT_CANCEL;
         return CTL_OK;
+    case 'f':
+        ctl->given |= OPT_FILE;
+        ctl->file = optarg;
+        return CTL_OK;
+    case 'W':
+        ctl->given |= OPT_WHY;
+        ctl->why = optarg;
+        return CTL_OK;
+    case 'D':
+        return take_word(ctl, &ctl->down);
+    case 'R':
+        return take_word(ctl, &ctl->drain);
+    case 'A':
+        return take_word(ctl, &ctl->add);
     default: /* getopt has said what is wrong */
         fputs("Try `xvmhactl help`.\n", stderr);
         return CTL_USAGE;
@@ -257,6 +284,11 @@ int main(int argc, char **argv)
         {"type", required_argument, NULL, 'T'},
         {"cancel", no_argument, NULL, 'c'},
         {"lines", required_argument, NULL, 'n'},
+        {"file", required_argument, NULL, 'f'},
+        {"down", required_argument, NULL, 'D'},
+        {"drain", required_argument, NULL, 'R'},
+        {"add", required_argument, NULL, 'A'},
+        {"why", required_argument, NULL, 'W'},
         {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, 'V'},
         {0},

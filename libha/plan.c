@@ -87,7 +87,6 @@ static size_t plan_once(struct plan_work *w, struct ha_plan *plan, int8_t *targe
 {
     w->limit = w->steps + (w->in->effort ? w->in->effort : EFFORT);
     ha_pw_fill(w);
-    ha_pw_calm(w);
     ha_pw_polish(w);
     ha_pw_save(w, target);
     memset(cold, 0, w->ng);
@@ -103,7 +102,8 @@ static bool worth_it(const struct plan_work *w, const int8_t *target, const int8
     if (ha_pw_compare(w, target, other, &cls) <= 0)
         return false;
     for (uint32_t g = 0; g < w->ng; g++)
-        if (cold[g] && (w->cls[g] > cls || (w->flags[g] & PW_MUST)))
+        if (cold[g] && (w->cls[g] > cls || (w->flags[g] & PW_MUST) ||
+                        (w->cls[g] == cls && w->in->preempt != HA_PLAN_PREEMPT_MORE)))
             return false;
     return true;
 }
@@ -126,6 +126,9 @@ static void find(struct plan_work *w, struct ha_plan *plan, int8_t *target, int8
     }
     if (worth_it(w, first, target, first_cold)) {
         memcpy(target, first, w->ng);
+        for (uint32_t g = 0; g < w->ng; g++) /* as they were when `first` was made */
+            if ((w->flags[g] & PW_FROZEN) && w->in->guests[g].move == HA_PLAN_MOVE_LIVE)
+                w->flags[g] |= PW_LIVE;
         ha_pw_steps(w, target, plan, cold);
     }
 }

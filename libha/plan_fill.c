@@ -4,6 +4,7 @@
 #include "plan_work.h"
 
 enum {
+    AGAIN = 2,        /* times that all is filled once more */
     TRIES = 24,       /* guests that are tried to be dropped for two others */
     SHARE = 6,        /* of the effort that one long search may take */
 };
@@ -45,7 +46,7 @@ static void start(struct plan_work *w)
     for (uint32_t g = 0; g < w->ng; g++) {
         w->flags[g] &= PW_WANT | PW_FROZEN;
         w->may[g] = w->base[g];
-        if (w->from[g] != NOWHERE && w->in->migrate &&
+        if (w->from[g] != NOWHERE && w->in->migrate && !(w->flags[g] & PW_FROZEN) &&
             w->in->guests[g].move == HA_PLAN_MOVE_LIVE)
             w->flags[g] |= PW_LIVE;
         if (w->from[g] != NOWHERE && (w->flags[g] & PW_WANT))
@@ -166,7 +167,7 @@ static bool one_for_several(struct plan_work *w, const uint32_t *members, size_t
         return false;
     w->trailing = true;
     w->ntrail = 0;
-    for (size_t i = 0; i < n && !ha_pw_tired(w); i++) {
+    for (size_t i = 0; i < n; i++) {
         uint32_t g = members[i];
         if (!may_drop(w, g))
             continue;
@@ -215,16 +216,39 @@ static uint32_t placed_of(const struct plan_work *w, const uint32_t *members, si
     return n ? w->nclass_placed[w->cls[members[0]]] : 0;
 }
 
-static void fill_class(struct plan_work *w, const uint32_t *members, size_t n)
+/* By moves, but not with all the effort there is: others come later. */
+static void make_room(struct plan_work *w, const uint32_t *members, size_t n)
+{
+    uint64_t limit = w->limit;
+    for (size_t i = 0; i < n; i++) {
+        if (w->at[members[i]] != NOWHERE)
+            continue;
+        w->limit = w->steps + (limit > w->steps ? (limit - w->steps) / SHARE : 0);
+        if (!ha_pw_place_by_moves(w, members[i]))
+            ha_pw_place_by_displacing(w, members[i]);
+        w->limit = limit;
+    }
+}
+
+/* A guest that cannot be moved live and has lost its place to a higher one may be started again
+ * anywhere; one that is at home stays there. */
+static void unpin_displaced(struct plan_work *w, const uint32_t *members, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint32_t g = members[i];
+        if ((w->flags[g] & (PW_PINNED | PW_OUT)) == PW_PINNED)
+            w->may[g] = w->at[g] == w->from[g] ? UINT64_C(1) << w->from[g] : w->base[g];
+    }
+}
+
+static void place_class(struct plan_work *w, const uint32_t *members, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         if (w->at[members[i]] == NOWHERE)
             ha_pw_place(w, members[i]);
     if (!waiting(w, members, n))
         return;
-    for (size_t i = 0; i < n; i++)
-        if (w->at[members[i]] == NOWHERE && !ha_pw_place_by_moves(w, members[i]))
-            ha_pw_place_by_displacing(w, members[i]);
+    make_room(w, members, n);
     while (placed_of(w, members, n) < n && one_for_several(w, members, n))
         ;
     uint32_t most = bound(w, members, n);
@@ -232,6 +256,13 @@ static void fill_class(struct plan_work *w, const uint32_t *members, size_t n)
     while (placed_of(w, members, n) < most && !ha_pw_tired(w))
         if (!one_more(w, members, n, steps) && !one_for_two(w, members, n, steps))
             break;
+}
+
+static void fill_class(struct plan_work *w, const uint32_t *members, size_t n)
+{
+    unpin_displaced(w, members, n);
+    place_class(w, members, n);
+    unpin_displaced(w, members, n);
 }
 
 static void fill_classes(struct plan_work *w)
@@ -274,9 +305,60 @@ static void first_fit(struct plan_work *w)
     }
 }
 
+/* Running guests that would be stopped, moved. */
+static uint32_t disturbed(const struct plan_work *w, const int8_t *places)
+{
+    uint32_t n = 0;
+    for (uint32_t g = 0; g < w->ng; g++)
+        n += w->from[g] != NOWHERE && (w->flags[g] & PW_WANT) && places[g] != w->from[g];
+    return n;
+}
+
+/* Keeps the better of the table and w->best in w->best: more guests that run, fewer disturbances. */
+static bool keep_better(struct plan_work *w)
+{
+    uint32_t cls;
+    int more = ha_pw_compare(w, w->at, w->best, &cls);
+    if (more < 0 || (more == 0 && disturbed(w, w->at) >= disturbed(w, w->best)))
+        return false;
+    ha_pw_save(w, w->best);
+    return true;
+}
+
+static bool is_stopped(const struct plan_work *w, uint32_t g, const int8_t *places)
+{
+    return (w->flags[g] & PW_WANT) && w->from[g] != NOWHERE && places[g] == NOWHERE &&
+           !(w->flags[g] & PW_LEAVE);
+}
+
+/* The second time it is known who gives way: with those off the table from the start, more newcomers
+ * find room without anybody else having to move. */
+static void fill_knowingly(struct plan_work *w)
+{
+    memcpy(w->save, w->best, w->ng);
+    ha_pw_restore(w, w->first);
+    for (uint32_t g = 0; g < w->ng; g++) {
+        if (!is_stopped(w, g, w->save))
+            continue;
+        if (w->at[g] != NOWHERE)
+            ha_pw_take(w, g);
+        w->may[g] = 0;
+        w->flags[g] |= PW_OUT;
+    }
+    fill_classes(w);
+    for (uint32_t g = 0; g < w->ng; g++) {
+        if (!(w->flags[g] & PW_OUT))
+            continue;
+        w->flags[g] &= (uint8_t)~PW_OUT;
+        w->may[g] = w->flags[g] & PW_PINNED ? UINT64_C(1) << w->from[g] : w->base[g];
+    }
+    fill_classes(w);
+}
+
 void ha_pw_fill(struct plan_work *w)
 {
     uint32_t cls;
+    uint64_t limit = w->limit, begin = w->steps;
     start(w);
     for (uint32_t g = 0; g < w->ng; g++) {
         w->order[g] = g;
@@ -285,13 +367,25 @@ void ha_pw_fill(struct plan_work *w)
     }
     ha_pw_sort(w, w->order, w->ng);
     leave(w);
-    ha_pw_save(w, w->save);
+    ha_pw_save(w, w->first);
     first_fit(w);
     ha_pw_save(w, w->best);
-    ha_pw_restore(w, w->save);
+    ha_pw_restore(w, w->first);
+    w->limit = begin + (limit - begin) / 2;
     fill_classes(w);
     if (ha_pw_compare(w, w->best, w->at, &cls) > 0) {
         ha_pw_restore(w, w->best);
         fill_classes(w);
     }
+    ha_pw_calm(w);
+    ha_pw_save(w, w->best);
+    for (int again = 0; again < AGAIN && disturbed(w, w->best); again++) {
+        w->limit = w->steps + (limit - begin) / 2 / AGAIN;
+        fill_knowingly(w);
+        ha_pw_calm(w);
+        if (!keep_better(w))
+            break;
+    }
+    ha_pw_restore(w, w->best);
+    w->limit = limit;
 }

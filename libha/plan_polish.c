@@ -83,6 +83,14 @@ static bool send_home(struct plan_work *w, uint32_t g)
     return false;
 }
 
+/* What has become free by moving others about. */
+static void use_gaps(struct plan_work *w)
+{
+    for (size_t i = 0; i < w->ng; i++)
+        if (w->at[w->order[i]] == NOWHERE && w->may[w->order[i]])
+            ha_pw_place(w, w->order[i]);
+}
+
 void ha_pw_calm(struct plan_work *w)
 {
     bool changed = true;
@@ -102,6 +110,7 @@ void ha_pw_calm(struct plan_work *w)
     w->trailing = false;
     w->ntrail = 0;
     w->limit = limit;
+    use_gaps(w);
 }
 
 /* ------------------------------------------------------------------------- finer wishes */
@@ -200,4 +209,5 @@ void ha_pw_polish(struct plan_work *w)
                 changed |= improve(w, g, true);
         }
     }
+    use_gaps(w);
 }

@@ -52,6 +52,7 @@ static size_t lay_out(struct plan_work *w, const struct ha_plan_instance *in, ch
     w->from = cut(&memory, &used, ng);
     w->at = cut(&memory, &used, ng);
     w->flags = cut(&memory, &used, ng);
+    w->first = cut(&memory, &used, ng);
     w->best = cut(&memory, &used, ng);
     w->save = cut(&memory, &used, ng);
     return used;

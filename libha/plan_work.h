@@ -18,6 +18,7 @@ enum {
     PW_PINNED = 8,  /* runs where it may and stays there, or is stopped */
     PW_LEAVE = 16,  /* runs, and has to leave its host */
     PW_FROZEN = 32, /* was found not to be movable in safety */
+    PW_OUT = 64,    /* gives way: not to be placed for now */
 };
 
 /* A change that can be taken back. */
@@ -59,7 +60,7 @@ struct plan_work {
     int32_t *last_action, *prev_action; /* of a guest; of an action, that of its guest before it */
     uint8_t *todo;
     uint64_t *keys; /* pairs for sorting: 2 for each guest */
-    int8_t *best, *save; /* places */
+    int8_t *first, *best, *save; /* places */
     struct pw_change *trail;
     size_t ntrail, trail_size;
     bool trailing;

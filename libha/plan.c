@@ -10,6 +10,8 @@
 
 enum {
     EFFORT = 1500000, /* elementary steps: some milliseconds */
+    EFFORT_SMALL = 6000000, /* where the optimum is within reach */
+    SMALL = 1000,           /* hosts times guests */
     ROUNDS = 4,       /* attempts to find a placement that can be reached by live moves */
 };
 
@@ -81,11 +83,18 @@ struct made {
     struct plan_work work;
 };
 
+static uint64_t effort(const struct ha_plan_instance *in)
+{
+    if (in->effort)
+        return in->effort;
+    return in->nhosts * in->nguests <= SMALL ? EFFORT_SMALL : EFFORT;
+}
+
 /* Which guests run, and where; the steps to it in the plan. The number of guests that could not be
  * moved live as meant, marked in `cold`. */
 static size_t plan_once(struct plan_work *w, struct ha_plan *plan, int8_t *target, uint8_t *cold)
 {
-    w->limit = w->steps + (w->in->effort ? w->in->effort : EFFORT);
+    w->limit = w->steps + effort(w->in);
     ha_pw_fill(w);
     ha_pw_polish(w);
     ha_pw_save(w, target);
@@ -187,7 +196,7 @@ static void set_tolerates(struct plan_work *w, struct ha_plan *plan)
         plan->gap = (struct ha_plan_gap){0, (int32_t)plan->unplaced[0], 0};
         return;
     }
-    w->limit = w->steps + (w->in->effort ? w->in->effort : EFFORT);
+    w->limit = w->steps + effort(w->in);
     ha_pw_tolerate(w, plan);
 }
 

@@ -227,7 +227,8 @@ static void reason_leave(const struct after *a, struct ha_plan_action *action,
         action->reason = HA_PLAN_FOR_WANTED;
     } else if (w->flags[g] & PW_LEAVE) {
         action->reason = why_leave(w, g);
-    } else if (action->reason == HA_PLAN_FOR_WAY) {
+    } else if (action->reason == HA_PLAN_FOR_WAY || a->plan->place[g] == w->from[g]) {
+        action->reason = HA_PLAN_FOR_WAY; /* there, and back again */
         action->for_guest = comes_to(arrival, action->from, g);
     } else if (mate != HA_PLAN_NONE) {
         action->reason = HA_PLAN_FOR_PARTNER;

@@ -252,10 +252,11 @@ static void place_class(struct plan_work *w, const uint32_t *members, size_t n)
     while (placed_of(w, members, n) < n && one_for_several(w, members, n))
         ;
     uint32_t most = bound(w, members, n);
-    uint64_t steps = w->limit / SHARE / 4;
-    while (placed_of(w, members, n) < most && !ha_pw_tired(w))
-        if (!one_more(w, members, n, steps) && !one_for_two(w, members, n, steps))
+    while (placed_of(w, members, n) < most && !ha_pw_tired(w)) {
+        uint64_t steps = (w->limit - w->steps) / SHARE;
+        if (!one_more(w, members, n, steps) && !one_for_two(w, members, n, steps / 4))
             break;
+    }
 }
 
 static void fill_class(struct plan_work *w, const uint32_t *members, size_t n)

@@ -5,7 +5,8 @@
 #include "plan_work.h"
 
 enum {
-    ACTIONS_A_GUEST = 4, /* a step aside, a stop, a start; one to spare */
+    ACTIONS_A_GUEST = 4,  /* a step aside, a stop, a start; one to spare */
+    ASIDE_STEPS = 300000, /* for one question whether two guests could step aside */
 };
 
 enum todo {
@@ -175,31 +176,128 @@ static bool goes_on(struct steps *s)
     return false;
 }
 
-/* Guests wait for each other in a circle: one of them steps aside to a third host. */
-static bool step_aside(struct steps *s)
+/* Can g step aside: it moves live, and has not done so yet? */
+static bool can_step(const struct steps *s, uint32_t g)
+{
+    const struct plan_work *w = s->w;
+    if (w->last_action[g] != HA_PLAN_NONE || !(w->flags[g] & PW_LIVE) || !(w->flags[g] & PW_WANT))
+        return false;
+    return w->todo[g] == TODO_MIGRATE || (w->todo[g] == TODO_NOTHING && s->target[g] >= 0);
+}
+
+static void shift(struct plan_work *w, uint32_t g, int h)
+{
+    ha_pw_take(w, g);
+    ha_pw_put(w, g, h);
+}
+
+/* g goes to h for a while. */
+static void aside(struct steps *s, uint32_t g, int h)
 {
     struct plan_work *w = s->w;
-    for (size_t i = s->n; i-- > 0;) {
-        uint32_t g = w->list[i];
-        if (w->todo[g] != TODO_MIGRATE)
-            continue;
-        for (uint64_t left = w->base[g]; left; left &= left - 1) {
-            int h = __builtin_ctzll(left), was = w->at[g];
-            if (h == was || !ha_pw_has_room(w, g, h))
+    if (w->todo[g] == TODO_NOTHING) { /* it only makes way, and comes back */
+        w->list[s->n++] = g;
+        s->left++;
+    }
+    w->todo[g] = TODO_MIGRATE_ASIDE;
+    act(s, HA_PLAN_MIGRATE, g, w->at[g], h);
+    s->plan->actions[s->plan->nactions - 1].reason = HA_PLAN_FOR_WAY;
+}
+
+/* The guests of h that can step aside, into w->pool behind `at`; their number. */
+static size_t steppers(const struct steps *s, int h, size_t at)
+{
+    const struct plan_work *w = s->w;
+    size_t n = 0;
+    for (int32_t g = w->head[h]; g >= 0; g = w->next[g])
+        if (can_step(s, (uint32_t)g))
+            w->pool[at + n++] = (uint32_t)g;
+    return n;
+}
+
+/* One guest of host h goes to a third host that has room. */
+static bool one_aside(struct steps *s, int h)
+{
+    struct plan_work *w = s->w;
+    size_t n = steppers(s, h, 0);
+    for (size_t i = 0; i < n; i++) {
+        uint32_t g = w->pool[i];
+        for (uint64_t left = w->base[g] & ~(UINT64_C(1) << h); left; left &= left - 1) {
+            int to = __builtin_ctzll(left);
+            if (!ha_pw_has_room(w, g, to))
                 continue;
-            ha_pw_take(w, g);
-            ha_pw_put(w, g, h);
+            shift(w, g, to);
             bool helps = goes_on(s);
-            ha_pw_take(w, g);
-            ha_pw_put(w, g, was);
+            shift(w, g, h);
             if (!helps)
                 continue;
-            act(s, HA_PLAN_MIGRATE, g, was, h);
-            s->plan->actions[s->plan->nactions - 1].reason = HA_PLAN_FOR_WAY;
-            w->todo[g] = TODO_MIGRATE_ASIDE;
+            aside(s, g, to);
             return true;
         }
     }
+    return false;
+}
+
+/* A guest of h goes to `to`, once one of those there has stepped aside. */
+static bool after_another(struct steps *s, uint32_t g, int h, int to, size_t nothers,
+                          const uint32_t *others)
+{
+    struct plan_work *w = s->w;
+    for (size_t k = 0; k < nothers; k++) {
+        uint32_t o = others[k];
+        if (w->room[to] + w->mem[o] < w->mem[g])
+            continue;
+        for (uint64_t left = w->base[o] & ~(UINT64_C(1) << to); left; left &= left - 1) {
+            int away = __builtin_ctzll(left);
+            if (!ha_pw_has_room(w, o, away))
+                continue;
+            shift(w, o, away);
+            bool helps = ha_pw_has_room(w, g, to);
+            if (helps) {
+                shift(w, g, to);
+                helps = goes_on(s);
+                shift(w, g, h);
+            }
+            shift(w, o, to);
+            if (!helps)
+                continue;
+            aside(s, o, away);
+            aside(s, g, to);
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool two_aside(struct steps *s, int h)
+{
+    struct plan_work *w = s->w;
+    uint64_t end = w->steps + ASIDE_STEPS;
+    size_t n = steppers(s, h, 0);
+    for (uint32_t to = 0; to < w->nh && w->steps < end; to++) {
+        if ((int)to == h)
+            continue;
+        size_t nothers = steppers(s, (int)to, n);
+        for (size_t i = 0; i < n && w->steps < end; i++) {
+            uint32_t g = w->pool[i];
+            w->steps += nothers + s->n;
+            if ((w->base[g] >> to & 1) && !ha_pw_has_room(w, g, (int)to) &&
+                after_another(s, g, h, (int)to, nothers, w->pool + n))
+                return true;
+        }
+    }
+    return false;
+}
+
+/* Guests wait for each other in a circle: one of them, or one that is not concerned, steps aside to a
+ * third host where somebody waits for its room; or two do, one for the other. */
+static bool step_aside(struct steps *s)
+{
+    struct plan_work *w = s->w;
+    for (int two = 0; two <= 1; two++)
+        for (uint32_t h = 0; h < w->nh; h++)
+            if (awaited(s, (int)h) && (two ? two_aside(s, (int)h) : one_aside(s, (int)h)))
+                return true;
     return false;
 }
 

@@ -108,7 +108,10 @@ void ha_plan_why_action(const struct ha_plan *plan, size_t action, char *ret_tex
         say_room(plan, a, ret_text, size);
         return;
     case HA_PLAN_FOR_WAY:
-        ha_say(ret_text, size, "steps aside for a while, so that guests can change places");
+        if (a->to == plan->place[a->guest])
+            ha_say(ret_text, size, "goes back to where it was; it had stepped aside");
+        else
+            ha_say(ret_text, size, "steps aside for a while, so that guests can change places");
         return;
     case HA_PLAN_FOR_PARTNER:
         ha_say(ret_text, size, "goes along with %s: a rule keeps them together",

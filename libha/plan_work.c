@@ -41,6 +41,7 @@ static size_t lay_out(struct plan_work *w, const struct ha_plan_instance *in, ch
     w->list = cut(&memory, &used, ng * sizeof *w->list);
     w->last_action = cut(&memory, &used, ng * sizeof *w->last_action);
     w->prev_action = cut(&memory, &used, ha_pw_actions_max(in) * sizeof *w->prev_action);
+    w->in_pool = cut(&memory, &used, ng);
     w->todo = cut(&memory, &used, ng);
     w->nclass_placed = cut(&memory, &used, ng * sizeof *w->nclass_placed);
     w->rule_at = cut(&memory, &used, (ng + 1) * sizeof *w->rule_at);

@@ -58,7 +58,7 @@ struct plan_work {
     uint32_t *order; /* all guests by class, highest first, then size, largest first */
     uint32_t *pool, *list;
     int32_t *last_action, *prev_action; /* of a guest; of an action, that of its guest before it */
-    uint8_t *todo;
+    uint8_t *todo, *in_pool;
     uint64_t *keys; /* pairs for sorting: 2 for each guest */
     int8_t *first, *best, *save; /* places */
     struct pw_change *trail;

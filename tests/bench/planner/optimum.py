@@ -1,7 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The exact optimum of an instance by a solver (cbc, or glpsol): as many guests of the highest priority
-as can run, then of the next, ... with running guests free to be moved or stopped. Rules: memory,
-allowed hosts, hosts that are up, strong and delegate rules over hosts."""
+as can run, then of the next, ... with running guests free to be moved live, and to be stopped for
+higher ones or for more of their own priority. Rules: memory, allowed hosts, hosts that are up, strong
+and delegate rules over hosts.
+
+The freedom is the planner's: a guest is not stopped, even for a moment, for a lower one. So of guests
+that must be together and run, only one can move live (the others would be apart from it on the way);
+and a rule that is strong, not delegate, does not drag running partners along. Whether live moves can be
+put in an order at all is left out: that may make this optimum better than what can be reached."""
 import re
 import subprocess
 import tempfile
@@ -9,6 +15,21 @@ import tempfile
 
 class Undecided(Exception):
     """The solver did not finish."""
+
+
+def bound_to_home(x, priority):
+    """Guests that cannot leave their host without one above `priority` being stopped, or by rule."""
+    up = {h["name"] for h in x["hosts"] if h["state"] == "up"}
+    guests = {g["name"]: g for g in x["guests"]}
+    home = set()
+    for r in x["rules"]:
+        if r["kind"] != "together" or r["strength"] == "weak":
+            continue
+        running = [g for g in r["guests"] if guests[g]["on"] in up and guests[g]["want"] == "run"]
+        above = [g for g in running if guests[g]["priority"] > priority]
+        if r["strength"] == "strong" or len(above) > 1:
+            home.update(above)
+    return home
 
 
 def model(x, priority, fixed, goal):
@@ -20,6 +41,10 @@ def model(x, priority, fixed, goal):
     memory = {h["name"]: h["memory_mib"] for h in x["hosts"]}
     can = {g["name"]: [h for h in up if (g["allowed"] is None or h in g["allowed"]) and
                        g["memory_mib"] <= memory[h]] for g in guests}
+    stay = bound_to_home(x, priority)
+    for g in guests:
+        if g["name"] in stay:
+            can[g["name"]] = [h for h in can[g["name"]] if h == g["on"]]
 
     def var(g, h):
         return f"x{number[g]}_{index[h]}"

@@ -12,7 +12,8 @@ enum {
     EFFORT = 1500000, /* elementary steps: some milliseconds */
     EFFORT_SMALL = 6000000, /* where the optimum is within reach */
     SMALL = 1000,           /* hosts times guests */
-    ROUNDS = 4,       /* attempts to find a placement that can be reached by live moves */
+    ROUNDS = 3,       /* more attempts to find a placement that can be reached by live moves */
+    ROUNDS_SMALL = 9,
 };
 
 static const uint64_t memory_max_kib = UINT64_C(1) << 40;
@@ -83,11 +84,21 @@ struct made {
     struct plan_work work;
 };
 
+enum {
+    COLD = 1,       /* in attempt.cold: has to be stopped and started on the way */
+    WAS_FROZEN = 2, /* was not moved live in that attempt */
+};
+
+static bool is_small(const struct ha_plan_instance *in)
+{
+    return in->nhosts * in->nguests <= SMALL;
+}
+
 static uint64_t effort(const struct ha_plan_instance *in)
 {
     if (in->effort)
         return in->effort;
-    return in->nhosts * in->nguests <= SMALL ? EFFORT_SMALL : EFFORT;
+    return is_small(in) ? EFFORT_SMALL : EFFORT;
 }
 
 /* Which guests run, and where; the steps to it in the plan. The number of guests that could not be
@@ -98,7 +109,8 @@ static size_t plan_once(struct plan_work *w, struct ha_plan *plan, int8_t *targe
     ha_pw_fill(w);
     ha_pw_polish(w);
     ha_pw_save(w, target);
-    memset(cold, 0, w->ng);
+    for (uint32_t g = 0; g < w->ng; g++)
+        cold[g] = w->flags[g] & PW_FROZEN ? WAS_FROZEN : 0;
     return ha_pw_steps(w, target, plan, cold);
 }
 
@@ -111,35 +123,76 @@ static bool worth_it(const struct plan_work *w, const int8_t *target, const int8
     if (ha_pw_compare(w, target, other, &cls) <= 0)
         return false;
     for (uint32_t g = 0; g < w->ng; g++)
-        if (cold[g] && (w->cls[g] > cls || (w->flags[g] & PW_MUST) ||
-                        (w->cls[g] == cls && w->in->preempt != HA_PLAN_PREEMPT_MORE)))
+        if ((cold[g] & COLD) && (w->cls[g] > cls || (w->flags[g] & PW_MUST) ||
+                                  (w->cls[g] == cls && w->in->preempt != HA_PLAN_PREEMPT_MORE)))
             return false;
     return true;
 }
 
-/* A placement and the steps to it: `target` is filled. */
-static void find(struct plan_work *w, struct ha_plan *plan, int8_t *target, int8_t *first,
-                 uint8_t *cold, uint8_t *first_cold)
+/* Places of one attempt, and who would have to be stopped and started on the way there. */
+struct attempt {
+    int8_t *places;
+    uint8_t *cold;
+};
+
+static void keep_attempt(const struct plan_work *w, struct attempt *to, const struct attempt *from)
 {
-    size_t ncold = plan_once(w, plan, target, cold);
-    if (!ncold)
+    memcpy(to->places, from->places, w->ng);
+    memcpy(to->cold, from->cold, w->ng);
+}
+
+/* Before attempt `round`: those that were in the way are left alone, or chance is given another try. */
+static void vary(struct plan_work *w, int round, int rounds, const struct attempt *last)
+{
+    for (uint32_t g = 0; g < w->ng; g++) {
+        if (round == rounds || (round % 3 != 0 && (last->cold[g] & COLD)))
+            w->flags[g] |= PW_FROZEN;
+        else if (round % 3 == 0)
+            w->flags[g] &= (uint8_t)~PW_FROZEN;
+    }
+    w->random += (uint64_t)round;
+}
+
+/* A placement that can be reached by live moves: as good as `first`, if that is found. The steps are in
+ * the plan. */
+static void find_reachable(struct plan_work *w, struct ha_plan *plan, const struct attempt *first,
+                           struct attempt *best, struct attempt *trial)
+{
+    bool found = false;
+    uint32_t cls;
+    int rounds = is_small(w->in) ? ROUNDS_SMALL : ROUNDS;
+    keep_attempt(w, trial, first);
+    for (int round = 1; round <= rounds; round++) {
+        if (round == rounds && found)
+            break;
+        vary(w, round, rounds, trial);
+        if (plan_once(w, plan, trial->places, trial->cold))
+            continue;
+        if (!found || ha_pw_compare(w, trial->places, best->places, &cls) > 0)
+            keep_attempt(w, best, trial);
+        found = true;
+        if (ha_pw_compare(w, first->places, best->places, &cls) <= 0)
+            break;
+    }
+    assert(found); /* in the last round nobody is moved live */
+}
+
+/* A placement and the steps to it, in attempts[0]. */
+static void find(struct plan_work *w, struct ha_plan *plan, struct attempt attempts[3])
+{
+    struct attempt *best = &attempts[0], *first = &attempts[1], *trial = &attempts[2];
+    if (!plan_once(w, plan, best->places, best->cold))
         return;
-    memcpy(first, target, w->ng);
-    memcpy(first_cold, cold, w->ng);
-    for (int round = 1; ncold; round++) {
-        for (uint32_t g = 0; g < w->ng; g++)
-            if (cold[g] || round == ROUNDS)
-                w->flags[g] |= PW_FROZEN;
-        assert(round <= ROUNDS);
-        ncold = plan_once(w, plan, target, cold);
+    keep_attempt(w, first, best);
+    find_reachable(w, plan, first, best, trial);
+    if (worth_it(w, first->places, best->places, first->cold))
+        keep_attempt(w, best, first);
+    for (uint32_t g = 0; g < w->ng; g++) { /* as it was in that attempt */
+        bool live = w->in->migrate && w->from[g] != NOWHERE && !(best->cold[g] & WAS_FROZEN) &&
+                    w->in->guests[g].move == HA_PLAN_MOVE_LIVE;
+        w->flags[g] = (uint8_t)(live ? w->flags[g] | PW_LIVE : w->flags[g] & ~PW_LIVE);
     }
-    if (worth_it(w, first, target, first_cold)) {
-        memcpy(target, first, w->ng);
-        for (uint32_t g = 0; g < w->ng; g++) /* as they were when `first` was made */
-            if ((w->flags[g] & PW_FROZEN) && w->in->guests[g].move == HA_PLAN_MOVE_LIVE)
-                w->flags[g] |= PW_LIVE;
-        ha_pw_steps(w, target, plan, cold);
-    }
+    ha_pw_steps(w, best->places, plan, trial->cold);
 }
 
 /* --------------------------------------------------------------------------------- the results */
@@ -203,7 +256,7 @@ static void set_tolerates(struct plan_work *w, struct ha_plan *plan)
 /* -------------------------------------------------------------------------------- memory */
 
 struct layout {
-    size_t place, actions, after, unplaced, target, first, cold, first_cold, portions, work, all;
+    size_t place, actions, after, unplaced, places[3], cold[3], portions, work, all;
 };
 
 static size_t put_after(size_t *all, size_t bytes)
@@ -221,10 +274,10 @@ static struct layout lay_out(const struct ha_plan_instance *in)
     l.actions = put_after(&l.all, ha_pw_actions_max(in) * sizeof(struct ha_plan_action));
     l.after = put_after(&l.all, ha_pw_after_max(in) * sizeof(uint32_t));
     l.unplaced = put_after(&l.all, ng * sizeof(uint32_t));
-    l.target = put_after(&l.all, ng);
-    l.first = put_after(&l.all, ng);
-    l.cold = put_after(&l.all, ng);
-    l.first_cold = put_after(&l.all, ng);
+    for (int i = 0; i < 3; i++) {
+        l.places[i] = put_after(&l.all, ng);
+        l.cold[i] = put_after(&l.all, ng);
+    }
     l.portions = put_after(&l.all, ha_pw_portions_bytes(in));
     l.work = put_after(&l.all, ha_pw_bytes(in));
     return l;
@@ -239,7 +292,7 @@ int ha_plan_make(const struct ha_plan_instance *in, struct ha_plan **ret_plan)
     struct made *made = (struct made *)(void *)arena;
     struct ha_plan *plan = &made->plan;
     struct plan_work *w = &made->work;
-    int8_t *target = (int8_t *)(arena + l.target);
+    struct attempt attempts[3];
     plan->in = in;
     plan->arena_bytes = l.all;
     plan->place = (int32_t *)(void *)(arena + l.place);
@@ -247,10 +300,12 @@ int ha_plan_make(const struct ha_plan_instance *in, struct ha_plan **ret_plan)
     plan->after = (uint32_t *)(void *)(arena + l.after);
     plan->unplaced = (uint32_t *)(void *)(arena + l.unplaced);
     ha_pw_init(w, in, arena + l.work);
-    find(w, plan, target, (int8_t *)(arena + l.first), (uint8_t *)(arena + l.cold),
-         (uint8_t *)(arena + l.first_cold));
+    for (int i = 0; i < 3; i++)
+        attempts[i] = (struct attempt){(int8_t *)(arena + l.places[i]),
+                                       (uint8_t *)(arena + l.cold[i])};
+    find(w, plan, attempts);
     for (uint32_t g = 0; g < w->ng; g++)
-        plan->place[g] = target[g];
+        plan->place[g] = attempts[0].places[g];
     ha_pw_after(w, plan, arena + l.portions);
     set_score(w, plan);
     set_unplaced(w, plan);

@@ -233,6 +233,8 @@ static bool choose(struct search *s, const struct unit *u, int h, struct eject *
 
 static void to_pool(struct search *s, uint32_t g)
 {
+    if (s->w->in_pool[g])
+        return; /* was placed in the meantime, as a partner, and its turn has not come yet */
     s->w->pool[s->npool++] = g;
     s->w->in_pool[g] = 1;
 }
@@ -302,6 +304,7 @@ bool ha_pw_eject(struct plan_work *w, size_t npool, uint32_t cls, uint64_t steps
     for (uint32_t g = 0; g < w->ng; g++)
         w->penalty[g] = 1;
     while (s.npool) {
+        assert(s.npool <= w->ng);
         uint32_t g = w->pool[--s.npool];
         w->in_pool[g] = 0;
         if (w->at[g] != NOWHERE || ha_pw_place(w, g))

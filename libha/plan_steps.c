@@ -312,7 +312,7 @@ static void go_cold(struct steps *s)
         act(s, HA_PLAN_STOP, g, w->at[g], NOWHERE);
         w->todo[g] = TODO_RESTART;
         if (!(w->flags[g] & PW_LEAVE)) {
-            s->cold[g] = 1;
+            s->cold[g] |= 1;
             s->ncold++;
         }
         return;

@@ -126,7 +126,7 @@ int64_t ha_pw_preference(const struct plan_work *w, uint32_t g, int h);
 
 /* ---- plan_steps.c: the way there. */
 /* Orders the steps from where guests run to `target`. Guests that could only get there by stop and
- * start though they should have moved live are marked in `cold` (a byte each); their number. */
+ * start though they should have moved live are marked in `cold` (bit 0 of a byte each); their number. */
 size_t ha_pw_steps(struct plan_work *w, const int8_t *target, struct ha_plan *plan, uint8_t *cold);
 size_t ha_pw_actions_max(const struct ha_plan_instance *in);
 size_t ha_pw_after_max(const struct ha_plan_instance *in);

@@ -249,7 +249,7 @@ static void set_tolerates(struct plan_work *w, struct ha_plan *plan)
         plan->gap = (struct ha_plan_gap){0, (int32_t)plan->unplaced[0], 0};
         return;
     }
-    w->limit = w->steps + effort(w->in);
+    w->limit = w->steps + effort(w->in) / 3;
     ha_pw_tolerate(w, plan);
 }
 

@@ -7,6 +7,7 @@
 #include "plan_work.h"
 
 enum {
+    GREEDY_STEPS = 8,    /* about so many for each guest of a set of hosts */
     PROOF_STEPS = 40000, /* for the question whether one set of failures can be borne at all */
 };
 
@@ -133,7 +134,7 @@ static enum verdict try_set(struct tolerate *t)
     struct plan_work *w = t->w;
     enum verdict verdict = BORNE;
     fail(t);
-    w->steps += t->nlost;
+    w->steps += GREEDY_STEPS * t->nlost;
     if (hopeless(t)) {
         verdict = NOT_BORNE;
     } else if (!greedily(t)) {
@@ -167,10 +168,44 @@ static bool next_set(uint32_t *pick, uint32_t k, uint32_t n)
     return false;
 }
 
+/* Is it hopeless to look at all sets of k? */
+static bool too_much_work(const struct tolerate *t, uint32_t n, uint32_t k)
+{
+    const struct plan_work *w = t->w;
+    uint64_t sets = 1, placed = 0;
+    for (uint32_t g = 0; g < w->ng; g++)
+        placed += w->at[g] != NOWHERE;
+    for (uint32_t i = 0; i < k; i++) {
+        sets = sets * (n - i) / (i + 1);
+        if (sets > w->limit)
+            return true;
+    }
+    return w->steps + sets * (1 + placed * k / n) * GREEDY_STEPS > w->limit;
+}
+
+/* The k fullest hosts: if one set is too much, it may be this. */
+static uint64_t fullest(const struct plan_work *w, uint32_t k)
+{
+    uint64_t set = 0;
+    for (uint32_t i = 0; i < k; i++) {
+        int best = NOWHERE;
+        for (uint32_t h = 0; h < w->nh; h++)
+            if ((w->up & ~set) >> h & 1 &&
+                (best < 0 || w->cap[h] - w->room[h] > w->cap[best] - w->room[best]))
+                best = (int)h;
+        set |= UINT64_C(1) << best;
+    }
+    return set;
+}
+
 static enum verdict try_all(struct tolerate *t, const uint32_t *hosts, uint32_t n, uint32_t k)
 {
     uint32_t pick[HA_HOSTS_MAX];
     enum verdict all = BORNE;
+    if (too_much_work(t, n, k)) {
+        t->failed = fullest(t->w, k);
+        return try_set(t) == NOT_BORNE ? NOT_BORNE : UNDECIDED;
+    }
     for (uint32_t i = 0; i < k; i++)
         pick[i] = i;
     do {
@@ -292,6 +327,7 @@ void ha_pw_tolerate(struct plan_work *w, struct ha_plan *plan)
             break;
         if (k + 1 <= sure)
             continue;
+        plan->gap = (struct ha_plan_gap){.guest = HA_PLAN_NONE};
         enum verdict verdict = try_all(&t, hosts, n, k + 1);
         if (verdict == BORNE)
             continue;

@@ -103,7 +103,7 @@ static uint64_t effort(const struct ha_plan_instance *in)
 
 /* Which guests run, and where; the steps to it in the plan. The number of guests that could not be
  * moved live as meant, marked in `cold`. */
-static size_t plan_once(struct plan_work *w, struct ha_plan *plan, int8_t *target, uint8_t *cold)
+static size_t plan_once(struct plan_work *w, struct ha_plan *plan, int16_t *target, uint8_t *cold)
 {
     w->limit = w->steps + effort(w->in);
     ha_pw_fill(w);
@@ -116,7 +116,7 @@ static size_t plan_once(struct plan_work *w, struct ha_plan *plan, int8_t *targe
 
 /* Would it be right to stop and start those in `cold` so that `target` comes true, not `other`? Only for
  * guests that are at least as important. */
-static bool worth_it(const struct plan_work *w, const int8_t *target, const int8_t *other,
+static bool worth_it(const struct plan_work *w, const int16_t *target, const int16_t *other,
                      const uint8_t *cold)
 {
     uint32_t cls = 0;
@@ -131,13 +131,13 @@ static bool worth_it(const struct plan_work *w, const int8_t *target, const int8
 
 /* Places of one attempt, and who would have to be stopped and started on the way there. */
 struct attempt {
-    int8_t *places;
+    int16_t *places;
     uint8_t *cold;
 };
 
 static void keep_attempt(const struct plan_work *w, struct attempt *to, const struct attempt *from)
 {
-    memcpy(to->places, from->places, w->ng);
+    memcpy(to->places, from->places, w->ng * sizeof *to->places);
     memcpy(to->cold, from->cold, w->ng);
 }
 
@@ -275,7 +275,7 @@ static struct layout lay_out(const struct ha_plan_instance *in)
     l.after = put_after(&l.all, ha_pw_after_max(in) * sizeof(uint32_t));
     l.unplaced = put_after(&l.all, ng * sizeof(uint32_t));
     for (int i = 0; i < 3; i++) {
-        l.places[i] = put_after(&l.all, ng);
+        l.places[i] = put_after(&l.all, ng * sizeof(int16_t));
         l.cold[i] = put_after(&l.all, ng);
     }
     l.portions = put_after(&l.all, ha_pw_portions_bytes(in));
@@ -301,7 +301,7 @@ int ha_plan_make(const struct ha_plan_instance *in, struct ha_plan **ret_plan)
     plan->unplaced = (uint32_t *)(void *)(arena + l.unplaced);
     ha_pw_init(w, in, arena + l.work);
     for (int i = 0; i < 3; i++)
-        attempts[i] = (struct attempt){(int8_t *)(arena + l.places[i]),
+        attempts[i] = (struct attempt){(int16_t *)(void *)(arena + l.places[i]),
                                        (uint8_t *)(arena + l.cold[i])};
     find(w, plan, attempts);
     for (uint32_t g = 0; g < w->ng; g++)

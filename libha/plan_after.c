@@ -222,6 +222,7 @@ static void reason_leave(const struct after *a, struct ha_plan_action *action,
 {
     const struct plan_work *w = a->w;
     uint32_t g = action->guest;
+    assert(action->from >= 0);
     int32_t mate = action->to != NOWHERE ? partner(a, g, a->plan->place[g]) : HA_PLAN_NONE;
     if (!(w->flags[g] & PW_WANT)) {
         action->reason = HA_PLAN_FOR_WANTED;

@@ -280,7 +280,7 @@ static void fill_classes(struct plan_work *w)
 
 /* ------------------------------------------------------------------------------ the whole */
 
-int ha_pw_compare(const struct plan_work *w, const int8_t *a, const int8_t *b, uint32_t *ret_class)
+int ha_pw_compare(const struct plan_work *w, const int16_t *a, const int16_t *b, uint32_t *ret_class)
 {
     /* In w->order the classes are in order, highest first. */
     for (size_t i = 0; i < w->ng;) {
@@ -307,7 +307,7 @@ static void first_fit(struct plan_work *w)
 }
 
 /* Running guests that would be stopped, moved. */
-static uint32_t disturbed(const struct plan_work *w, const int8_t *places)
+static uint32_t disturbed(const struct plan_work *w, const int16_t *places)
 {
     uint32_t n = 0;
     for (uint32_t g = 0; g < w->ng; g++)
@@ -326,7 +326,7 @@ static bool keep_better(struct plan_work *w)
     return true;
 }
 
-static bool is_stopped(const struct plan_work *w, uint32_t g, const int8_t *places)
+static bool is_stopped(const struct plan_work *w, uint32_t g, const int16_t *places)
 {
     return (w->flags[g] & PW_WANT) && w->from[g] != NOWHERE && places[g] == NOWHERE &&
            !(w->flags[g] & PW_LEAVE);
@@ -336,7 +336,7 @@ static bool is_stopped(const struct plan_work *w, uint32_t g, const int8_t *plac
  * find room without anybody else having to move. */
 static void fill_knowingly(struct plan_work *w)
 {
-    memcpy(w->save, w->best, w->ng);
+    memcpy(w->save, w->best, w->ng * sizeof *w->save);
     ha_pw_restore(w, w->first);
     for (uint32_t g = 0; g < w->ng; g++) {
         if (!is_stopped(w, g, w->save))

@@ -22,7 +22,7 @@ enum todo {
 struct steps {
     struct plan_work *w;
     struct ha_plan *plan;
-    const int8_t *target;
+    const int16_t *target;
     uint8_t *cold;
     size_t ncold, left; /* guests with something to do */
     size_t n;           /* in w->list: guests, the most important first */
@@ -320,7 +320,7 @@ static void go_cold(struct steps *s)
     assert(!"a start waits though nobody has anything to do before it");
 }
 
-size_t ha_pw_steps(struct plan_work *w, const int8_t *target, struct ha_plan *plan, uint8_t *cold)
+size_t ha_pw_steps(struct plan_work *w, const int16_t *target, struct ha_plan *plan, uint8_t *cold)
 {
     struct steps s = {.w = w, .plan = plan, .target = target, .cold = cold};
     begin(&s);

@@ -103,7 +103,7 @@ static enum verdict exhaustively(struct tolerate *t)
 {
     struct plan_work *w = t->w;
     size_t depth = 0;
-    int8_t *at = w->save; /* the host tried last, for each depth */
+    int16_t *at = w->save; /* the host tried last, for each depth */
     at[0] = NOWHERE;
     while (depth < t->nlost) {
         uint32_t g = w->pool[depth];
@@ -120,7 +120,7 @@ static enum verdict exhaustively(struct tolerate *t)
             depth--;
             continue;
         }
-        at[depth] = (int8_t)h;
+        at[depth] = (int16_t)h;
         ha_pw_put(w, g, h);
         depth++;
         if (depth < t->nlost)
@@ -193,6 +193,8 @@ static uint64_t fullest(const struct plan_work *w, uint32_t k)
             if ((w->up & ~set) >> h & 1 &&
                 (best < 0 || w->cap[h] - w->room[h] > w->cap[best] - w->room[best]))
                 best = (int)h;
+        if (best < 0)
+            break;
         set |= UINT64_C(1) << best;
     }
     return set;
@@ -249,7 +251,9 @@ static bool always_room(const struct plan_work *w, uint32_t g, const int64_t *ca
                         const int64_t *rooms, uint32_t k)
 {
     int64_t left = w->room_all;
-    uint32_t x = forbidden(w, g), n = (uint32_t)__builtin_popcountll(w->base[g] & w->up);
+    uint32_t x = forbidden(w, g), n = 0;
+    for (uint64_t may = w->base[g] & w->up; may; may &= may - 1)
+        n++;
     if (x >= n || n <= k)
         return false;
     for (uint32_t i = 0; i < k; i++)
@@ -271,7 +275,7 @@ static void sorted_in(int64_t *list, uint32_t n, int64_t value)
 /* A number of failures that is surely tolerated. */
 static unsigned plenty(const struct plan_work *w)
 {
-    int64_t caps[HA_HOSTS_MAX], rooms[HA_HOSTS_MAX];
+    int64_t caps[HA_HOSTS_MAX] = {0}, rooms[HA_HOSTS_MAX] = {0};
     uint32_t n = 0, k = 0;
     if (w->in->vcpus_per_cpu)
         return 0;

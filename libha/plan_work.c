@@ -50,12 +50,12 @@ static size_t lay_out(struct plan_work *w, const struct ha_plan_instance *in, ch
     w->count = cut(&memory, &used, nr * sizeof *w->count);
     w->placed = cut(&memory, &used, nr * sizeof *w->placed);
     w->trail = cut(&memory, &used, w->trail_size * sizeof *w->trail);
-    w->from = cut(&memory, &used, ng);
-    w->at = cut(&memory, &used, ng);
+    w->from = cut(&memory, &used, ng * sizeof *w->from);
+    w->at = cut(&memory, &used, ng * sizeof *w->at);
     w->flags = cut(&memory, &used, ng);
-    w->first = cut(&memory, &used, ng);
-    w->best = cut(&memory, &used, ng);
-    w->save = cut(&memory, &used, ng);
+    w->first = cut(&memory, &used, ng * sizeof *w->first);
+    w->best = cut(&memory, &used, ng * sizeof *w->best);
+    w->save = cut(&memory, &used, ng * sizeof *w->save);
     return used;
 }
 
@@ -163,7 +163,7 @@ void ha_pw_init(struct plan_work *w, const struct ha_plan_instance *in, void *me
         w->cpu[g] = guest->vcpus;
         w->base[g] = base_hosts(w, g);
         w->from[g] = guest->on >= 0 && in->hosts[guest->on].state != HA_PLAN_DOWN
-                         ? (int8_t)guest->on
+                         ? (int16_t)guest->on
                          : NOWHERE;
         w->flags[g] = guest->run ? PW_WANT : 0;
         w->at[g] = NOWHERE;
@@ -181,7 +181,8 @@ void ha_pw_clear(struct plan_work *w)
         if (w->up >> h & 1)
             w->room_all += w->cap[h];
     }
-    memset(w->at, NOWHERE, w->ng);
+    for (uint32_t g = 0; g < w->ng; g++)
+        w->at[g] = NOWHERE;
     memset(w->count, 0, w->nr * sizeof *w->count);
     memset(w->placed, 0, w->nr * sizeof *w->placed);
     memset(w->nclass_placed, 0, w->ng * sizeof *w->nclass_placed);
@@ -197,7 +198,7 @@ static void note(struct plan_work *w, uint32_t g)
 
 static void put(struct plan_work *w, uint32_t g, int h)
 {
-    w->at[g] = (int8_t)h;
+    w->at[g] = (int16_t)h;
     w->room[h] -= w->mem[g];
     w->cpu_room[h] -= w->cpu[g];
     if (w->up >> h & 1)
@@ -293,12 +294,12 @@ bool ha_pw_fits(struct plan_work *w, uint32_t g, int h)
     return (w->may[g] >> h & 1) && ha_pw_has_room(w, g, h);
 }
 
-void ha_pw_save(const struct plan_work *w, int8_t *ret_places)
+void ha_pw_save(const struct plan_work *w, int16_t *ret_places)
 {
-    memcpy(ret_places, w->at, w->ng);
+    memcpy(ret_places, w->at, w->ng * sizeof *ret_places);
 }
 
-void ha_pw_restore(struct plan_work *w, const int8_t *places)
+void ha_pw_restore(struct plan_work *w, const int16_t *places)
 {
     for (uint32_t g = 0; g < w->ng; g++)
         if (w->at[g] != NOWHERE && w->at[g] != places[g])

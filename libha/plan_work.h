@@ -24,7 +24,7 @@ enum {
 /* A change that can be taken back. */
 struct pw_change {
     uint32_t guest;
-    int8_t was;
+    int16_t was;
 };
 
 struct plan_work {
@@ -36,8 +36,8 @@ struct plan_work {
     int64_t *cpu;
     uint64_t *may;     /* hosts it may be placed on */
     uint64_t *base;    /* the same before `live or not` was looked at */
-    int8_t *from;      /* where it really runs; NOWHERE: it does not */
-    int8_t *at;        /* where it is on the table */
+    int16_t *from;      /* where it really runs; NOWHERE: it does not */
+    int16_t *at;        /* where it is on the table */
     uint8_t *flags;    /* PW_… */
     uint32_t *cls;     /* rank of its priority, 0 the lowest */
     int32_t *next, *prev; /* the guests of a host */
@@ -60,7 +60,7 @@ struct plan_work {
     int32_t *last_action, *prev_action; /* of a guest; of an action, that of its guest before it */
     uint8_t *todo, *in_pool;
     uint64_t *keys; /* pairs for sorting: 2 for each guest */
-    int8_t *first, *best, *save; /* places */
+    int16_t *first, *best, *save; /* places */
     struct pw_change *trail;
     size_t ntrail, trail_size;
     bool trailing;
@@ -84,8 +84,8 @@ bool ha_pw_fits(struct plan_work *w, uint32_t g, int h);
 bool ha_pw_has_room(struct plan_work *w, uint32_t g, int h);
 /* Takes back what happened since `mark` (= ntrail then). */
 void ha_pw_rollback(struct plan_work *w, size_t mark);
-void ha_pw_save(const struct plan_work *w, int8_t *ret_places);
-void ha_pw_restore(struct plan_work *w, const int8_t *places);
+void ha_pw_save(const struct plan_work *w, int16_t *ret_places);
+void ha_pw_restore(struct plan_work *w, const int16_t *places);
 uint32_t ha_pw_random(struct plan_work *w, uint32_t below);
 /* Sorts `order` (n guests) by class, highest first, then size, largest first, then index. */
 void ha_pw_sort(struct plan_work *w, uint32_t *order, size_t n);
@@ -105,7 +105,7 @@ static inline bool ha_pw_tired(const struct plan_work *w)
 void ha_pw_fill(struct plan_work *w);
 /* >0: places a are better than b by the number of guests that run, highest class first; 0: equal.
  * *ret_class: the first class that differs. */
-int ha_pw_compare(const struct plan_work *w, const int8_t *a, const int8_t *b,
+int ha_pw_compare(const struct plan_work *w, const int16_t *a, const int16_t *b,
                   uint32_t *ret_class);
 
 /* ---- plan_room.c: making room on a full table. */
@@ -127,7 +127,7 @@ int64_t ha_pw_preference(const struct plan_work *w, uint32_t g, int h);
 /* ---- plan_steps.c: the way there. */
 /* Orders the steps from where guests run to `target`. Guests that could only get there by stop and
  * start though they should have moved live are marked in `cold` (bit 0 of a byte each); their number. */
-size_t ha_pw_steps(struct plan_work *w, const int8_t *target, struct ha_plan *plan, uint8_t *cold);
+size_t ha_pw_steps(struct plan_work *w, const int16_t *target, struct ha_plan *plan, uint8_t *cold);
 size_t ha_pw_actions_max(const struct ha_plan_instance *in);
 size_t ha_pw_after_max(const struct ha_plan_instance *in);
 

@@ -57,6 +57,45 @@ expect 2 '\-n 0, expected 1 to 1000' events -n 0
 expect 2 'timeout 5x, expected a time' start web1 --timeout 5x
 expect 2 "wants a person's word" fence confirm host1
 expect 2 "unrecognized option '--bogus'" status --bogus
+# The planner, from a file.
+instance() {
+    printf '{"hosts": [{"name": "host1", "memory_mib": 8192, "state": "down"},
+        {"name": "host2", "memory_mib": 8192}, {"name": "host3", "memory_mib": %s}],
+        "guests": [{"name": "web1", "memory_mib": 4096, "priority": 100, "on": "host1"},
+        {"name": "db1", "memory_mib": 6144, "on": "host2"%s}], "reserve": 1 %s}' \
+        "${1:-8192}" "${2-}" "${3-}" >"$dir/instance"
+}
+instance
+expect 0 'start *web1 on host3: its host host1 is down; host3 has room' plan --file "$dir/instance"
+expect 0 'Host failures tolerated: 0, less than the reserve' plan --file "$dir/instance"
+expect 0 '"tolerates": 0' plan --file "$dir/instance" --json
+expect 0 '"do": "start"' plan --file "$dir/instance" --json
+expect 0 'web1 does not run: host2: needs 4096 MiB, 2048 MiB free; would fit without db1' \
+    plan --file "$dir/instance" --down host3
+expect 0 'not on host2: needs 4096 MiB' plan --file "$dir/instance" --why web1
+expect 0 'is to be emptied' plan --file "$dir/instance" --drain host2
+expect 6 'no host `host9`' plan --file "$dir/instance" --down host9
+expect 6 'no guest `web9`' plan --file "$dir/instance" --why web9
+expect 2 'wants --file' plan
+expect 2 '`status` has no option --file' status --file x
+expect 1 'No such file' plan --file "$dir/nothing"
+instance '"8G"'
+expect 1 'hosts\[2\] (host3): memory_mib: expected an integer, found a string' plan --file "$dir/instance"
+instance 1 ', "on": "host1"'
+expect 1 'instance:.*duplicate object key' plan --file "$dir/instance"
+instance 1 ', "prefers": {}'
+expect 1 'guests\[1\] (db1): unknown member `prefers`' plan --file "$dir/instance"
+instance 1 ', "allowed": ["host7"]'
+expect 1 'guests\[1\] (db1): allowed: no host is called "host7"' plan --file "$dir/instance"
+instance 1 '' ', "rules": [{"kind": "apart", "strength": "solid", "guests": []}]'
+expect 1 'rules\[0\]: strength: "solid", expected one of: strong, weak, delegate' \
+    plan --file "$dir/instance"
+instance 1 '' ', "rules": [{"kind": "apart", "strength": "weak", "guests": ["web1", "mail"]}]'
+expect 1 'rules\[0\]: guests\[1\]: no guest is called "mail"' plan --file "$dir/instance"
+instance 1 '' ', "rules": [{"kind": "apart", "strength": "weak", "over": "rack", "guests": []}]'
+expect 1 'rules\[0\]: over: no host has a label "rack=' plan --file "$dir/instance"
+expect 1 '"error": "rules' plan --file "$dir/instance" --json
+
 expect 0 'Usage: xvmhactl' help
 expect 0 'Usage: xvmhactl move GUEST \[HOST\]' help move
 expect 0 'xvmhactl [0-9]' version

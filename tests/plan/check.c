@@ -32,9 +32,9 @@ static uint64_t hosts_of(const struct ha_plan_instance *in, size_t g)
 
 static bool on_both(uint64_t a, uint64_t b, const struct ha_plan_rule *rule, bool apart)
 {
-    for (int i = 0; i < HA_HOSTS_MAX; i++)
-        for (int k = 0; k < HA_HOSTS_MAX; k++)
-            if ((a >> i & 1) && (b >> k & 1) && (domain(rule, i) == domain(rule, k)) == apart)
+    for (uint64_t i = a; i; i &= i - 1)
+        for (uint64_t k = b; k; k &= k - 1)
+            if ((domain(rule, __builtin_ctzll(i)) == domain(rule, __builtin_ctzll(k))) == apart)
                 return true;
     return false;
 }

@@ -61,9 +61,9 @@ static json_t *unplaced_json(const struct ha_plan *plan)
         char why[HA_TEXT_MAX];
 
         ha_plan_why_unplaced(plan, plan->unplaced[i], why, sizeof(why));
-        json_array_append_new(list, json_pack("{s:s, s:s}", "guest",
-                                              plan->in->guests[plan->unplaced[i]].name, "why",
-                                              why));
+        json_array_append_new(
+            list,
+            json_pack("{s:s, s:s}", "guest", plan->in->guests[plan->unplaced[i]].name, "why", why));
     }
     return list;
 }
@@ -105,12 +105,12 @@ struct took {
 static void put_json(const struct ha_plan *plan, struct took took, int why)
 {
     char text[HA_TEXT_MAX * 2];
-    json_t *answer =
-        json_pack("{s:o, s:o, s:o, s:I, s:b, s:o, s:I, s:I, s:I}", "placement", placement_json(plan),
-                  "actions", actions_json(plan), "unplaced", unplaced_json(plan), "tolerates",
-                  (json_int_t)plan->tolerates, "tolerates_exact", plan->tolerates_exact, "score",
-                  score_json(&plan->score), "elapsed_us", (json_int_t)took.elapsed_us, "cpu_us",
-                  (json_int_t)took.cpu_us, "memory_bytes", (json_int_t)plan->arena_bytes);
+    json_t *answer = json_pack(
+        "{s:o, s:o, s:o, s:I, s:b, s:o, s:I, s:I, s:I}", "placement", placement_json(plan),
+        "actions", actions_json(plan), "unplaced", unplaced_json(plan), "tolerates",
+        (json_int_t)plan->tolerates, "tolerates_exact", plan->tolerates_exact, "score",
+        score_json(&plan->score), "elapsed_us", (json_int_t)took.elapsed_us, "cpu_us",
+        (json_int_t)took.cpu_us, "memory_bytes", (json_int_t)plan->arena_bytes);
 
     ha_plan_why_tolerates(plan, text, sizeof(text));
     json_object_set_new(answer, "tolerates_why", json_string(text));
@@ -137,8 +137,8 @@ static void put_actions(const struct ctl *ctl, const struct ha_plan *plan)
         fputs(line, stdout);
         ctl_put(ctl, STYLE_BOLD, plan->in->guests[a->guest].name);
         snprintf(line, sizeof(line), "%s%s: %s", arrow, plan->in->hosts[host].name, why);
-        ctl_put_wrapped(ctl, STYLE_PLAIN, line,
-                        14 + (int)strlen(plan->in->guests[a->guest].name), 14);
+        ctl_put_wrapped(ctl, STYLE_PLAIN, line, 14 + (int)strlen(plan->in->guests[a->guest].name),
+                        14);
     }
 }
 
@@ -148,8 +148,8 @@ static void put_tolerates(const struct ctl *ctl, const struct ha_plan *plan)
     bool met = plan->tolerates >= plan->in->reserve;
 
     ha_plan_why_tolerates(plan, why, sizeof(why));
-    snprintf(line, sizeof(line), "Host failures tolerated: %s%u", plan->tolerates_exact ? "" : "at least ",
-             plan->tolerates);
+    snprintf(line, sizeof(line), "Host failures tolerated: %s%u",
+             plan->tolerates_exact ? "" : "at least ", plan->tolerates);
     ctl_put(ctl, met ? STYLE_GOOD : STYLE_BAD, line);
     snprintf(line, sizeof(line), "%s (%s)", met ? "" : ", less than the reserve", why);
     ctl_put_wrapped(ctl, STYLE_PLAIN, line, 26, 2);
@@ -160,9 +160,10 @@ static void put_text(const struct ctl *ctl, const struct ha_plan *plan, int why)
     const struct ha_plan_score *s = &plan->score;
     char text[HA_TEXT_MAX], line[HA_TEXT_MAX * 2];
 
-    snprintf(line, sizeof(line), "%u of %u guests run: %u started, %u migrated, %u restarted, "
-             "%u stopped for want of room\n", s->running, s->wanted, s->started, s->migrated,
-             s->restarted, s->preempted);
+    snprintf(line, sizeof(line),
+             "%u of %u guests run: %u started, %u migrated, %u restarted, "
+             "%u stopped for want of room\n",
+             s->running, s->wanted, s->started, s->migrated, s->restarted, s->preempted);
     fputs(line, stdout);
     put_actions(ctl, plan);
     for (size_t i = 0; i < plan->nunplaced; i++) {

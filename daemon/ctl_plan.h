@@ -9,7 +9,7 @@
 
 struct plan_file {
     struct ha_plan_instance in;
-    json_t *root; /* holds all the strings */
+    json_t *root;                                   /* holds all the strings */
     json_t *host_index, *guest_index, *label_index; /* name -> number */
     /* what `in` points to */
     struct ha_plan_host *hosts;

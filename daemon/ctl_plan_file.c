@@ -72,7 +72,8 @@ static int only(struct reader *r, const json_t *object, const char *const *names
     const char *key;
     json_t *value;
 
-    json_object_foreach((json_t *)object, key, value) {
+    json_object_foreach((json_t *)object, key, value)
+    {
         size_t i = 0;
 
         (void)value;
@@ -221,8 +222,8 @@ static int label_number(struct plan_file *file, const char *name)
         file->labels_size = size;
     }
     file->labels[file->in.nlabels] = (struct ha_plan_label){.name = name};
-    if (json_object_set_new(file->label_index, name,
-                            json_integer((json_int_t)file->in.nlabels)) < 0)
+    if (json_object_set_new(file->label_index, name, json_integer((json_int_t)file->in.nlabels)) <
+        0)
         return -1;
     return (int)file->in.nlabels++;
 }
@@ -344,7 +345,8 @@ static int read_prefer(struct reader *r, const json_t *object, struct ha_plan_gu
     if (prefer == NULL)
         return -ENOMEM;
     guest->prefer = prefer;
-    json_object_foreach(v, key, weight) {
+    json_object_foreach(v, key, weight)
+    {
         int host = plan_file_host(r->file, key);
 
         if (host < 0)
@@ -369,8 +371,9 @@ static int read_on(struct reader *r, const json_t *object, int32_t *on)
 
 static int read_guest(struct reader *r, size_t i, const json_t *object)
 {
-    static const char *const members[] = {"name", "memory_mib", "vcpus", "priority", "on", "want",
-                                          "allowed", "prefer", "labels", "move", "keep", NULL};
+    static const char *const members[] = {"name",   "memory_mib", "vcpus",   "priority",
+                                          "on",     "want",       "allowed", "prefer",
+                                          "labels", "move",       "keep",    NULL};
     static const char *const wants[] = {"run", "stop", NULL};
     static const char *const moves[] = {"live", "normal", NULL};
     struct ha_plan_guest *guest = &r->file->guests[i];
@@ -485,8 +488,7 @@ static int read_rule(struct reader *r, size_t i, const json_t *object)
     at(r, "rules[%zu]", i);
     if (!json_is_object(object))
         return fail(r, "expected an object, found %s", type_name(object));
-    if ((e = only(r, object, members)) < 0 ||
-        (e = get_word(r, object, "kind", kinds, &kind)) < 0 ||
+    if ((e = only(r, object, members)) < 0 || (e = get_word(r, object, "kind", kinds, &kind)) < 0 ||
         (e = get_word(r, object, "strength", strengths, &strength)) < 0 ||
         (e = get_list(r, object, "guests", false, &list)) < 0)
         return e;
@@ -549,11 +551,10 @@ static int read_freedom(struct reader *r)
     at(r, "freedom");
     if (object != NULL && !json_is_object(object))
         return fail(r, "expected an object, found %s", type_name(object));
-    if (object != NULL &&
-        ((e = only(r, object, members)) < 0 ||
-         (e = get_bool(r, object, "migrate", &r->file->in.migrate)) < 0 ||
-         (e = get_word(r, object, "preempt", preempts, &preempt)) < 0 ||
-         (e = get_word(r, object, "failback", failbacks, &failback)) < 0))
+    if (object != NULL && ((e = only(r, object, members)) < 0 ||
+                           (e = get_bool(r, object, "migrate", &r->file->in.migrate)) < 0 ||
+                           (e = get_word(r, object, "preempt", preempts, &preempt)) < 0 ||
+                           (e = get_word(r, object, "failback", failbacks, &failback)) < 0))
         return e;
     r->file->in.preempt = (enum ha_plan_preempt)preempt;
     r->file->in.failback = failback == 2; /* when a window is open is not known to a file */
@@ -562,9 +563,9 @@ static int read_freedom(struct reader *r)
 
 static int read_numbers(struct reader *r)
 {
-    static const char *const members[] = {"hosts", "guests", "rules", "reserve", "freedom",
-                                          "vcpus_per_cpu", "starts", "transfers", "effort", "name",
-                                          "seed", "mode", "comment", NULL};
+    static const char *const members[] = {
+        "hosts",     "guests", "rules", "reserve", "freedom", "vcpus_per_cpu", "starts",
+        "transfers", "effort", "name",  "seed",    "mode",    "comment",       NULL};
     json_int_t reserve = 0, ratio = 0, starts = 0, transfers = 0, effort = 0;
     const json_t *root = r->file->root;
     int e;
@@ -592,8 +593,8 @@ int plan_file_read(struct plan_file *file, const char *path, char *error, size_t
     struct ha_error bad;
     int e;
 
-    *file = (struct plan_file){.host_index = json_object(), .guest_index = json_object(),
-                               .label_index = json_object()};
+    *file = (struct plan_file){
+        .host_index = json_object(), .guest_index = json_object(), .label_index = json_object()};
     snprintf(error, size, "out of memory");
     if (file->host_index == NULL || file->guest_index == NULL || file->label_index == NULL)
         return -ENOMEM;

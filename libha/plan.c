@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The planner from outside: checks an instance, gets the memory in one piece, and calls the parts in
- * turn: fill, calm, polish, steps, tolerate. */
+/* The planner from outside: checks an instance, gets the memory in one piece, and calls the parts
+ * in turn: fill, calm, polish, steps, tolerate. */
 #include "plan_work.h"
 
 #include <errno.h>
@@ -9,10 +9,10 @@
 #include "wire.h"
 
 enum {
-    EFFORT = 1500000, /* elementary steps: some milliseconds */
+    EFFORT = 1500000,       /* elementary steps: some milliseconds */
     EFFORT_SMALL = 6000000, /* where the optimum is within reach */
     SMALL = 1000,           /* hosts times guests */
-    ROUNDS = 3,       /* more attempts to find a placement that can be reached by live moves */
+    ROUNDS = 3, /* more attempts to find a placement that can be reached by live moves */
     ROUNDS_SMALL = 9,
 };
 
@@ -114,8 +114,8 @@ static size_t plan_once(struct plan_work *w, struct ha_plan *plan, int16_t *targ
     return ha_pw_steps(w, target, plan, cold);
 }
 
-/* Would it be right to stop and start those in `cold` so that `target` comes true, not `other`? Only for
- * guests that are at least as important. */
+/* Would it be right to stop and start those in `cold` so that `target` comes true, not `other`?
+ * Only for guests that are at least as important. */
 static bool worth_it(const struct plan_work *w, const int16_t *target, const int16_t *other,
                      const uint8_t *cold)
 {
@@ -124,7 +124,7 @@ static bool worth_it(const struct plan_work *w, const int16_t *target, const int
         return false;
     for (uint32_t g = 0; g < w->ng; g++)
         if ((cold[g] & COLD) && (w->cls[g] > cls || (w->flags[g] & PW_MUST) ||
-                                  (w->cls[g] == cls && w->in->preempt != HA_PLAN_PREEMPT_MORE)))
+                                 (w->cls[g] == cls && w->in->preempt != HA_PLAN_PREEMPT_MORE)))
             return false;
     return true;
 }
@@ -141,7 +141,8 @@ static void keep_attempt(const struct plan_work *w, struct attempt *to, const st
     memcpy(to->cold, from->cold, w->ng);
 }
 
-/* Before attempt `round`: those that were in the way are left alone, or chance is given another try. */
+/* Before attempt `round`: those that were in the way are left alone, or chance is given another
+ * try. */
 static void vary(struct plan_work *w, int round, int rounds, const struct attempt *last)
 {
     for (uint32_t g = 0; g < w->ng; g++) {
@@ -153,8 +154,8 @@ static void vary(struct plan_work *w, int round, int rounds, const struct attemp
     w->random += (uint64_t)round;
 }
 
-/* A placement that can be reached by live moves: as good as `first`, if that is found. The steps are in
- * the plan. */
+/* A placement that can be reached by live moves: as good as `first`, if that is found. The steps
+ * are in the plan. */
 static void find_reachable(struct plan_work *w, struct ha_plan *plan, const struct attempt *first,
                            struct attempt *best, struct attempt *trial)
 {
@@ -203,7 +204,8 @@ static void score_hosts(const struct plan_work *w, struct ha_plan_score *score)
     for (uint32_t h = 0; h < w->nh; h++) {
         if (!(w->up >> h & 1) || !w->cap[h])
             continue;
-        uint32_t used = (uint32_t)(((w->cap[h] - w->room[h]) >> 10) * 1000 / ((w->cap[h] >> 10) + 1));
+        uint32_t used =
+            (uint32_t)(((w->cap[h] - w->room[h]) >> 10) * 1000 / ((w->cap[h] >> 10) + 1));
         score->fullest = used > score->fullest ? used : score->fullest;
         score->emptiest = used < score->emptiest ? used : score->emptiest;
     }

@@ -3,9 +3,9 @@
  * instance and returns a plan; no clock, no floating point, the same plan for the same instance.
  *
  * What it decides, in this order:
- *  1. Hard rules hold in the result and after every step, whichever step fails: memory, virtual CPUs
- *     where a limit is set, hosts that are down or being drained, allowed hosts, needed labels, and
- *     rules of strength strong or delegate.
+ *  1. Hard rules hold in the result and after every step, whichever step fails: memory, virtual
+ * CPUs where a limit is set, hosts that are down or being drained, allowed hosts, needed labels,
+ * and rules of strength strong or delegate.
  *  2. As many guests as possible run, those of the highest priority first, then the next, ...
  *  3. As few running guests as possible are stopped, then moved.
  *  4. Weak rules, then preferences, then balance; all three by placing what has to be placed anyway
@@ -68,9 +68,10 @@ enum ha_plan_kind {
 };
 
 enum ha_plan_strength {
-    HA_PLAN_STRONG, /* holds always; together: a partner that runs stays where it is */
-    HA_PLAN_WEAK,   /* holds where that costs nothing of more worth */
-    HA_PLAN_DELEGATE, /* strong; together: where a guest cannot come along, its partners move, too */
+    HA_PLAN_STRONG,   /* holds always; together: a partner that runs stays where it is */
+    HA_PLAN_WEAK,     /* holds where that costs nothing of more worth */
+    HA_PLAN_DELEGATE, /* strong; together: where a guest cannot come along, its partners move, too
+                       */
 };
 
 struct ha_plan_rule {
@@ -145,8 +146,8 @@ struct ha_plan_action {
 struct ha_plan_score {
     uint32_t wanted, running;
     uint32_t started, migrated, restarted, preempted;
-    uint32_t weak_broken;    /* weak rules that do not hold */
-    int64_t preference;      /* weights of the places that were chosen, summed */
+    uint32_t weak_broken;       /* weak rules that do not hold */
+    int64_t preference;         /* weights of the places that were chosen, summed */
     uint32_t fullest, emptiest; /* hosts' memory in use, in thousandths */
 };
 
@@ -159,7 +160,7 @@ struct ha_plan_gap {
 
 struct ha_plan {
     const struct ha_plan_instance *in; /* borrowed: outlives the plan */
-    int32_t *place;                    /* for each guest the host it is to run on, or HA_PLAN_NONE */
+    int32_t *place; /* for each guest the host it is to run on, or HA_PLAN_NONE */
     struct ha_plan_action *actions;
     size_t nactions;
     uint32_t *after;
@@ -182,8 +183,8 @@ int ha_plan_make(const struct ha_plan_instance *in, struct ha_plan **ret_plan);
 /* Takes NULL, returns NULL. */
 struct ha_plan *ha_plan_free(struct ha_plan *plan);
 
-/* Texts for people. `why_here`: why the guest is (to be) where it is. `why_not`: why it is not to run
- * on that host. `why_unplaced`: why nowhere, and what would change it. */
+/* Texts for people. `why_here`: why the guest is (to be) where it is. `why_not`: why it is not to
+ * run on that host. `why_unplaced`: why nowhere, and what would change it. */
 void ha_plan_why_action(const struct ha_plan *plan, size_t action, char *ret_text, size_t size);
 void ha_plan_why_here(const struct ha_plan *plan, uint32_t guest, char *ret_text, size_t size);
 void ha_plan_why_not(const struct ha_plan *plan, uint32_t guest, uint32_t host, char *ret_text,

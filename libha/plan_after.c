@@ -108,8 +108,8 @@ static void free_room(struct after *a, uint32_t i)
 {
     const struct ha_plan_action *action = &a->plan->actions[i];
     int h = action->from;
-    a->portions[i] = (struct portion){a->w->mem[action->guest], a->w->cpu[action->guest],
-                                      HA_PLAN_NONE, false};
+    a->portions[i] =
+        (struct portion){a->w->mem[action->guest], a->w->cpu[action->guest], HA_PLAN_NONE, false};
     if (a->last[h] >= 0)
         a->portions[a->last[h]].next = (int32_t)i;
     else
@@ -236,9 +236,8 @@ static void reason_leave(const struct after *a, struct ha_plan_action *action,
         action->for_guest = mate;
     } else {
         action->for_guest = comes_to(arrival, action->from, g);
-        action->reason = action->for_guest == HA_PLAN_NONE && w->in->failback
-                             ? HA_PLAN_FOR_FAILBACK
-                             : HA_PLAN_FOR_ROOM;
+        action->reason = action->for_guest == HA_PLAN_NONE && w->in->failback ? HA_PLAN_FOR_FAILBACK
+                                                                              : HA_PLAN_FOR_ROOM;
     }
 }
 

@@ -6,8 +6,8 @@
 
 enum {
     EJECT_MAX = 24,
-    DEAR = 64,      /* what a guest costs that needs a new place, against one that may lose its */
-    SHAKES = 3,     /* guests that are moved about after each round, for variety */
+    DEAR = 64,  /* what a guest costs that needs a new place, against one that may lose its */
+    SHAKES = 3, /* guests that are moved about after each round, for variety */
     UNIT_MAX = 24,
     STUCK_MAX = 30, /* times that a guest can go nowhere */
     HOST_GUESTS_MAX = 512,
@@ -55,8 +55,8 @@ static bool add(struct eject *e, uint32_t g, uint64_t cost)
 }
 
 /* The cheapest one or two guests on h with `lack` KiB; *cost: in what is to be beaten, out. */
-static uint32_t cheapest(struct plan_work *w, const uint32_t *list, const uint64_t *costs, uint32_t n,
-                         int64_t lack, uint32_t *ret_pair, uint64_t *cost)
+static uint32_t cheapest(struct plan_work *w, const uint32_t *list, const uint64_t *costs,
+                         uint32_t n, int64_t lack, uint32_t *ret_pair, uint64_t *cost)
 {
     uint32_t found = 0;
     for (uint32_t i = 0; i < n; i++) {
@@ -84,8 +84,8 @@ static uint32_t cheapest(struct plan_work *w, const uint32_t *list, const uint64
 }
 
 /* Guests by their memory for the money until there is enough. */
-static bool add_greedily(struct plan_work *w, const uint32_t *list, const uint64_t *costs, uint32_t n,
-                         int64_t lack, int64_t lack_cpu, struct eject *e)
+static bool add_greedily(struct plan_work *w, const uint32_t *list, const uint64_t *costs,
+                         uint32_t n, int64_t lack, int64_t lack_cpu, struct eject *e)
 {
     bool used[HOST_GUESTS_MAX] = {false};
     while (lack > 0 || lack_cpu > 0) {
@@ -100,9 +100,9 @@ static bool add_greedily(struct plan_work *w, const uint32_t *list, const uint64
                 continue;
             }
             int64_t best_worth = w->mem[list[best]] < lack ? w->mem[list[best]] : lack;
-            if (lack <= 0 ? costs[i] < costs[best]
-                          : (worth >> 10) * (int64_t)costs[best] >
-                                (best_worth >> 10) * (int64_t)costs[i])
+            if (lack <= 0
+                    ? costs[i] < costs[best]
+                    : (worth >> 10) * (int64_t)costs[best] > (best_worth >> 10) * (int64_t)costs[i])
                 best = i;
         }
         if (best == n || !add(e, list[best], costs[best]))
@@ -164,14 +164,13 @@ static bool add_conflicts(struct search *s, const struct unit *u, uint32_t g, in
         const struct ha_plan_rule *rule = &w->in->rules[r];
         bool apart = rule->kind == HA_PLAN_APART;
         uint8_t d = w->domain[r][h];
-        if (!ha_pw_hard(w, r) ||
-            (apart ? w->count[r][d] == 0 : w->count[r][d] == w->placed[r]))
+        if (!ha_pw_hard(w, r) || (apart ? w->count[r][d] == 0 : w->count[r][d] == w->placed[r]))
             continue;
         for (size_t k = 0; k < rule->nguests; k++) {
             uint32_t m = rule->guests[k];
             w->steps++;
-            if (w->at[m] != NOWHERE && (w->domain[r][w->at[m]] == d) == apart &&
-                !in_unit(u, m) && !add(e, m, cost_of(s, m)))
+            if (w->at[m] != NOWHERE && (w->domain[r][w->at[m]] == d) == apart && !in_unit(u, m) &&
+                !add(e, m, cost_of(s, m)))
                 return false;
         }
     }
@@ -239,8 +238,8 @@ static void to_pool(struct search *s, uint32_t g)
     s->w->in_pool[g] = 1;
 }
 
-/* Puts g, with its partners, where it does least harm; those in its way are off the table, the required
- * ones that do not fit elsewhere in the pool. */
+/* Puts g, with its partners, where it does least harm; those in its way are off the table, the
+ * required ones that do not fit elsewhere in the pool. */
 static bool push_in(struct search *s, uint32_t g)
 {
     struct plan_work *w = s->w;

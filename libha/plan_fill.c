@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Which guests run, and where: class by class of priority, highest first. Each class is placed as if
- * lower ones could be displaced; then it is the lower ones' turn with what is left. */
+/* Which guests run, and where: class by class of priority, highest first. Each class is placed as
+ * if lower ones could be displaced; then it is the lower ones' turn with what is left. */
 #include "plan_work.h"
 
 enum {
-    AGAIN = 2,        /* times that all is filled once more */
-    TRIES = 24,       /* guests that are tried to be dropped for two others */
-    SHARE = 6,        /* of the effort that one long search may take */
+    AGAIN = 2,  /* times that all is filled once more */
+    TRIES = 24, /* guests that are tried to be dropped for two others */
+    SHARE = 6,  /* of the effort that one long search may take */
 };
 
 /* ------------------------------------------------------------------------------ the start */
@@ -94,8 +94,8 @@ static uint32_t bound(const struct plan_work *w, const uint32_t *members, size_t
     int64_t room = w->room_all;
     uint32_t count = 0, cls = w->cls[members[0]];
     for (uint32_t g = 0; g < w->ng; g++)
-        if (w->at[g] != NOWHERE && w->cls[g] <= cls &&
-            (w->up >> w->at[g] & 1) && (w->cls[g] == cls || !(w->flags[g] & PW_MUST)))
+        if (w->at[g] != NOWHERE && w->cls[g] <= cls && (w->up >> w->at[g] & 1) &&
+            (w->cls[g] == cls || !(w->flags[g] & PW_MUST)))
             room += w->mem[g];
     for (size_t i = n; i-- > 0;) { /* the smallest first */
         if (!w->may[members[i]] || w->mem[members[i]] > room)
@@ -127,8 +127,8 @@ static bool may_drop(const struct plan_work *w, uint32_t g)
             w->in->preempt == HA_PLAN_PREEMPT_MORE);
 }
 
-/* Those of the class that have no place, though some host could have them: into w->pool, the smallest
- * first. */
+/* Those of the class that have no place, though some host could have them: into w->pool, the
+ * smallest first. */
 static size_t waiting(struct plan_work *w, const uint32_t *members, size_t n)
 {
     size_t count = 0;
@@ -172,9 +172,8 @@ static bool one_for_several(struct plan_work *w, const uint32_t *members, size_t
         if (!may_drop(w, g))
             continue;
         uint32_t count = instead(w, nwaiting, g, false);
-        bool better = count > best_count ||
-                      (count == best_count && count > 1 && w->from[g] == NOWHERE &&
-                       w->from[best] != NOWHERE);
+        bool better = count > best_count || (count == best_count && count > 1 &&
+                                             w->from[g] == NOWHERE && w->from[best] != NOWHERE);
         if (better) {
             best = (int)g;
             best_count = count;
@@ -280,7 +279,8 @@ static void fill_classes(struct plan_work *w)
 
 /* ------------------------------------------------------------------------------ the whole */
 
-int ha_pw_compare(const struct plan_work *w, const int16_t *a, const int16_t *b, uint32_t *ret_class)
+int ha_pw_compare(const struct plan_work *w, const int16_t *a, const int16_t *b,
+                  uint32_t *ret_class)
 {
     /* In w->order the classes are in order, highest first. */
     for (size_t i = 0; i < w->ng;) {
@@ -315,7 +315,8 @@ static uint32_t disturbed(const struct plan_work *w, const int16_t *places)
     return n;
 }
 
-/* Keeps the better of the table and w->best in w->best: more guests that run, fewer disturbances. */
+/* Keeps the better of the table and w->best in w->best: more guests that run, fewer disturbances.
+ */
 static bool keep_better(struct plan_work *w)
 {
     uint32_t cls;
@@ -332,8 +333,8 @@ static bool is_stopped(const struct plan_work *w, uint32_t g, const int16_t *pla
            !(w->flags[g] & PW_LEAVE);
 }
 
-/* The second time it is known who gives way: with those off the table from the start, more newcomers
- * find room without anybody else having to move. */
+/* The second time it is known who gives way: with those off the table from the start, more
+ * newcomers find room without anybody else having to move. */
 static void fill_knowingly(struct plan_work *w)
 {
     memcpy(w->save, w->best, w->ng * sizeof *w->save);

@@ -159,8 +159,8 @@ static bool emptier(const struct plan_work *w, uint32_t g, int a, int b)
            (unsigned __int128)used_b * (uint64_t)(w->cap[a] >> 10);
 }
 
-/* The host that suits g best (g is off the table); `stay`: the one to beat. With `only_wishes`, balance
- * is no reason. */
+/* The host that suits g best (g is off the table); `stay`: the one to beat. With `only_wishes`,
+ * balance is no reason. */
 static int suits(struct plan_work *w, uint32_t g, int stay, bool only_wishes)
 {
     int best = stay;

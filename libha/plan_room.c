@@ -4,10 +4,10 @@
 #include "plan_work.h"
 
 enum {
-    AWAY_MAX = 12,      /* guests that move for one guest at a time */
-    DEEP = 2,           /* moves that need moves themselves */
-    DEEP_HOSTS = 6,     /* hosts looked at on the way down */
-    DEEP_GUESTS = 4,    /* guests of each of them */
+    AWAY_MAX = 12,   /* guests that move for one guest at a time */
+    DEEP = 2,        /* moves that need moves themselves */
+    DEEP_HOSTS = 6,  /* hosts looked at on the way down */
+    DEEP_GUESTS = 4, /* guests of each of them */
     HOST_GUESTS_MAX = 512,
 };
 
@@ -112,8 +112,7 @@ static bool conflicts(const struct plan_work *w, uint32_t g, int h, struct away 
         const struct ha_plan_rule *rule = &w->in->rules[r];
         uint8_t d = w->domain[r][h];
         bool apart = rule->kind == HA_PLAN_APART;
-        if (!ha_pw_hard(w, r) ||
-            (apart ? w->count[r][d] == 0 : w->count[r][d] == w->placed[r]))
+        if (!ha_pw_hard(w, r) || (apart ? w->count[r][d] == 0 : w->count[r][d] == w->placed[r]))
             continue;
         for (size_t k = 0; k < rule->nguests; k++) {
             uint32_t m = rule->guests[k];
@@ -166,9 +165,9 @@ static bool one_move(struct plan_work *w, uint32_t g)
             w->steps++;
             if (w->mem[u] < lack || w->cpu_room[h] + w->cpu[u] < w->cpu[g] || !can_go(w, u))
                 continue;
-            if (best >= 0 && (disturbs(w, (uint32_t)best) < disturbs(w, u) ||
-                              (disturbs(w, (uint32_t)best) == disturbs(w, u) &&
-                               w->mem[best] <= w->mem[u])))
+            if (best >= 0 &&
+                (disturbs(w, (uint32_t)best) < disturbs(w, u) ||
+                 (disturbs(w, (uint32_t)best) == disturbs(w, u) && w->mem[best] <= w->mem[u])))
                 continue;
             if (direct(w, u, UINT64_C(1) << h) == NOWHERE)
                 continue;
@@ -350,8 +349,8 @@ static bool may_lose(const struct plan_work *w, uint32_t g, uint32_t cls)
     return w->cls[g] < cls && !(w->flags[g] & PW_MUST);
 }
 
-/* Victims on h for g, beside those that are forced, into w->list: of the lowest classes, few, and not
- * larger than needed. Their number; 0: that cannot be. */
+/* Victims on h for g, beside those that are forced, into w->list: of the lowest classes, few, and
+ * not larger than needed. Their number; 0: that cannot be. */
 static uint32_t choose_victims(struct plan_work *w, uint32_t g, int h, int64_t lack,
                                const struct away *forced)
 {

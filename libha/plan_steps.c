@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The way from where guests run to where they shall run: an order in which every step is allowed when
- * its turn comes. A live migration has the guest's memory on both hosts until it is done; what a rule
- * forbids at the end is forbidden on the way, too. */
+/* The way from where guests run to where they shall run: an order in which every step is allowed
+ * when its turn comes. A live migration has the guest's memory on both hosts until it is done; what
+ * a rule forbids at the end is forbidden on the way, too. */
 #include "plan_work.h"
 
 enum {
@@ -15,7 +15,7 @@ enum todo {
     TODO_MIGRATE,
     TODO_MIGRATE_ASIDE, /* the same; it has stepped aside already */
     TODO_PREEMPT,
-    TODO_RESTART,  /* has been stopped, has to be started */
+    TODO_RESTART,   /* has been stopped, has to be started */
     TODO_STOP_COLD, /* cannot be moved live, has to leave: stop and start */
 };
 
@@ -289,8 +289,8 @@ static bool two_aside(struct steps *s, int h)
     return false;
 }
 
-/* Guests wait for each other in a circle: one of them, or one that is not concerned, steps aside to a
- * third host where somebody waits for its room; or two do, one for the other. */
+/* Guests wait for each other in a circle: one of them, or one that is not concerned, steps aside to
+ * a third host where somebody waits for its room; or two do, one for the other. */
 static bool step_aside(struct steps *s)
 {
     struct plan_work *w = s->w;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* How many host failures a placement tolerates: after any k of them, every guest that ran on the
- * failed hosts can be started on the others, with nobody moved or stopped for it. Never more than is
- * true: a number is claimed when each set of k hosts has been tried out, or when there is so much room
- * that it does not matter where each guest goes. It is exact when a set of k + 1 was shown to be too
- * much. */
+ * failed hosts can be started on the others, with nobody moved or stopped for it. Never more than
+ * is true: a number is claimed when each set of k hosts has been tried out, or when there is so
+ * much room that it does not matter where each guest goes. It is exact when a set of k + 1 was
+ * shown to be too much. */
 #include "plan_work.h"
 
 enum {
@@ -79,8 +79,8 @@ static bool hopeless(struct tolerate *t)
     }
     if (need <= room)
         return false;
-    t->plan->gap = (struct ha_plan_gap){t->failed, (int32_t)w->pool[t->nlost - 1],
-                                        (uint64_t)(need - room)};
+    t->plan->gap =
+        (struct ha_plan_gap){t->failed, (int32_t)w->pool[t->nlost - 1], (uint64_t)(need - room)};
     return true;
 }
 
@@ -227,7 +227,8 @@ static enum verdict try_all(struct tolerate *t, const uint32_t *hosts, uint32_t 
 
 /* ------------------------------------------------------------------ so much room that ... */
 
-/* The hosts that rules may forbid a guest, at most, wherever its partners are; UINT32_MAX: unknown. */
+/* The hosts that rules may forbid a guest, at most, wherever its partners are; UINT32_MAX: unknown.
+ */
 static uint32_t forbidden(const struct plan_work *w, uint32_t g)
 {
     uint32_t n = 0;
@@ -245,8 +246,8 @@ static uint32_t forbidden(const struct plan_work *w, uint32_t g)
     return n;
 }
 
-/* After any k failures, is there a host with room for g, wherever the others went? If there were none,
- * each host that g may have would have less free than g needs. */
+/* After any k failures, is there a host with room for g, wherever the others went? If there were
+ * none, each host that g may have would have less free than g needs. */
 static bool always_room(const struct plan_work *w, uint32_t g, const int64_t *caps,
                         const int64_t *rooms, uint32_t k)
 {

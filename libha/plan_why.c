@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A plan in words: why each step, why a guest is where it is, why not elsewhere, what would help. */
+/* A plan in words: why each step, why a guest is where it is, why not elsewhere, what would help.
+ */
 #include "plan_work.h"
 
 #include "wire.h"
@@ -64,14 +65,14 @@ static void say_room(const struct ha_plan *plan, const struct ha_plan_action *a,
 {
     const struct ha_plan_guest *g = &plan->in->guests[a->guest];
     if (a->what == HA_PLAN_PREEMPT && a->for_guest >= 0)
-        ha_say(text, size,
-               "priority %d gives way to %s (priority %d) on %s; it comes back when %lu MiB are free",
-               g->priority, guest_name(plan, a->for_guest),
-               plan->in->guests[a->for_guest].priority, host_name(plan, a->from),
-               mib(g->memory_kib));
+        ha_say(
+            text, size,
+            "priority %d gives way to %s (priority %d) on %s; it comes back when %lu MiB are free",
+            g->priority, guest_name(plan, a->for_guest), plan->in->guests[a->for_guest].priority,
+            host_name(plan, a->from), mib(g->memory_kib));
     else if (a->what == HA_PLAN_PREEMPT)
-        ha_say(text, size, "priority %d gives way; it comes back when %lu MiB are free", g->priority,
-               mib(g->memory_kib));
+        ha_say(text, size, "priority %d gives way; it comes back when %lu MiB are free",
+               g->priority, mib(g->memory_kib));
     else if (a->for_guest >= 0)
         ha_say(text, size, "makes room on %s for %s (priority %d)", host_name(plan, a->from),
                guest_name(plan, a->for_guest), plan->in->guests[a->for_guest].priority);
@@ -219,8 +220,9 @@ void ha_plan_why_not(const struct ha_plan *plan, uint32_t guest, uint32_t host, 
             ha_say(ret_text, size, "%s: a rule keeps it apart from %s, which runs on %s", h->name,
                    guest_name(plan, (int32_t)partner), host_name(plan, plan->place[partner]));
         else
-            ha_say(ret_text, size, "%s: a rule keeps it together with %s, which runs on %s", h->name,
-                   guest_name(plan, (int32_t)partner), host_name(plan, plan->place[partner]));
+            ha_say(ret_text, size, "%s: a rule keeps it together with %s, which runs on %s",
+                   h->name, guest_name(plan, (int32_t)partner),
+                   host_name(plan, plan->place[partner]));
     } else if (free_kib(plan, host) < g->memory_kib) {
         say_no_room(plan, guest, host, ret_text, size);
     } else if (cpus_short(plan, guest, host)) {
@@ -316,19 +318,25 @@ void ha_plan_why_tolerates(const struct ha_plan *plan, char *ret_text, size_t si
     char hosts[100];
     host_list(plan, gap->hosts, hosts, sizeof hosts);
     if (plan->nunplaced)
-        ha_say(ret_text, size, "%s has no place even now; more memory, a host more, or stopping "
-               "less important guests would help", guest_name(plan, gap->guest));
+        ha_say(ret_text, size,
+               "%s has no place even now; more memory, a host more, or stopping "
+               "less important guests would help",
+               guest_name(plan, gap->guest));
     else if (!gap->hosts)
-        ha_say(ret_text, size, plan->tolerates_exact ? "no more hosts are there to fail"
-                                                     : "more was not looked at");
+        ha_say(ret_text, size,
+               plan->tolerates_exact ? "no more hosts are there to fail"
+                                     : "more was not looked at");
     else if (gap->missing_kib)
-        ha_say(ret_text, size, "if %s failed, %lu MiB would be missing; so much more memory, or "
-               "guests of that size stopped, would help", hosts, mib(gap->missing_kib));
+        ha_say(ret_text, size,
+               "if %s failed, %lu MiB would be missing; so much more memory, or "
+               "guests of that size stopped, would help",
+               hosts, mib(gap->missing_kib));
     else if (!plan->tolerates_exact)
         ha_say(ret_text, size, "if %s failed, no place was found for %s; there may be one", hosts,
                guest_name(plan, gap->guest));
     else
-        ha_say(ret_text, size, "if %s failed, no host would have a place for %s; room for its %lu "
-               "MiB on a host that it may run on would help", hosts, guest_name(plan, gap->guest),
-               mib(plan->in->guests[gap->guest].memory_kib));
+        ha_say(ret_text, size,
+               "if %s failed, no host would have a place for %s; room for its %lu "
+               "MiB on a host that it may run on would help",
+               hosts, guest_name(plan, gap->guest), mib(plan->in->guests[gap->guest].memory_kib));
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The planner's table: guests are put on hosts and taken off again; what is free and how rules stand
- * is kept up with every step. */
+/* The planner's table: guests are put on hosts and taken off again; what is free and how rules
+ * stand is kept up with every step. */
 #include "plan_work.h"
 
 #include <stdlib.h>
@@ -137,9 +137,8 @@ static void init_hosts(struct plan_work *w)
     for (uint32_t h = 0; h < w->nh; h++) {
         const struct ha_plan_host *host = &w->in->hosts[h];
         w->cap[h] = (int64_t)host->memory_kib;
-        w->cpu_cap[h] = w->in->vcpus_per_cpu
-                            ? (int64_t)host->cpus * (int64_t)w->in->vcpus_per_cpu
-                            : INT64_MAX / 2;
+        w->cpu_cap[h] = w->in->vcpus_per_cpu ? (int64_t)host->cpus * (int64_t)w->in->vcpus_per_cpu
+                                             : INT64_MAX / 2;
         if (host->state == HA_PLAN_UP)
             w->up |= UINT64_C(1) << h;
     }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The planner's table while it thinks: which guest is where, what is free, how rules stand. Internal
- * to libha/plan*.c. */
+/* The planner's table while it thinks: which guest is where, what is free, how rules stand.
+ * Internal to libha/plan*.c. */
 #ifndef HA_PLAN_WORK_H
 #define HA_PLAN_WORK_H
 
@@ -34,14 +34,14 @@ struct plan_work {
     /* for each guest */
     int64_t *mem; /* KiB */
     int64_t *cpu;
-    uint64_t *may;     /* hosts it may be placed on */
-    uint64_t *base;    /* the same before `live or not` was looked at */
-    int16_t *from;      /* where it really runs; NOWHERE: it does not */
-    int16_t *at;        /* where it is on the table */
-    uint8_t *flags;    /* PW_… */
-    uint32_t *cls;     /* rank of its priority, 0 the lowest */
+    uint64_t *may;        /* hosts it may be placed on */
+    uint64_t *base;       /* the same before `live or not` was looked at */
+    int16_t *from;        /* where it really runs; NOWHERE: it does not */
+    int16_t *at;          /* where it is on the table */
+    uint8_t *flags;       /* PW_… */
+    uint32_t *cls;        /* rank of its priority, 0 the lowest */
     int32_t *next, *prev; /* the guests of a host */
-    uint32_t *penalty; /* how often it was in the way */
+    uint32_t *penalty;    /* how often it was in the way */
     /* rules of a guest: rule_of[rule_at[g] .. rule_at[g + 1]] */
     uint32_t *rule_at, *rule_of;
     /* for each rule */
@@ -52,14 +52,14 @@ struct plan_work {
     int32_t head[HA_HOSTS_MAX];
     int64_t cap[HA_HOSTS_MAX], room[HA_HOSTS_MAX]; /* KiB; room: not used on the table */
     int64_t cpu_cap[HA_HOSTS_MAX], cpu_room[HA_HOSTS_MAX];
-    int64_t room_all; /* on hosts that are up */
+    int64_t room_all;        /* on hosts that are up */
     uint32_t *nclass_placed; /* guests of each class that are placed */
     /* scratch */
     uint32_t *order; /* all guests by class, highest first, then size, largest first */
     uint32_t *pool, *list;
     int32_t *last_action, *prev_action; /* of a guest; of an action, that of its guest before it */
     uint8_t *todo, *in_pool;
-    uint64_t *keys; /* pairs for sorting: 2 for each guest */
+    uint64_t *keys;               /* pairs for sorting: 2 for each guest */
     int16_t *first, *best, *save; /* places */
     struct pw_change *trail;
     size_t ntrail, trail_size;
@@ -114,8 +114,8 @@ bool ha_pw_place_by_moves(struct plan_work *w, uint32_t g);
 bool ha_pw_place_by_displacing(struct plan_work *w, uint32_t g);
 
 /* ---- plan_eject.c: the long search. */
-/* Finds places for the npool guests in w->pool and all that are placed and of class `cls` or higher;
- * lower ones may lose theirs. False: the table is as it was. */
+/* Finds places for the npool guests in w->pool and all that are placed and of class `cls` or
+ * higher; lower ones may lose theirs. False: the table is as it was. */
 bool ha_pw_eject(struct plan_work *w, size_t npool, uint32_t cls, uint64_t steps);
 
 /* ---- plan_polish.c: fewer disturbances, then weak rules, preferences, balance. */
@@ -126,7 +126,8 @@ int64_t ha_pw_preference(const struct plan_work *w, uint32_t g, int h);
 
 /* ---- plan_steps.c: the way there. */
 /* Orders the steps from where guests run to `target`. Guests that could only get there by stop and
- * start though they should have moved live are marked in `cold` (bit 0 of a byte each); their number. */
+ * start though they should have moved live are marked in `cold` (bit 0 of a byte each); their
+ * number. */
 size_t ha_pw_steps(struct plan_work *w, const int16_t *target, struct ha_plan *plan, uint8_t *cold);
 size_t ha_pw_actions_max(const struct ha_plan_instance *in);
 size_t ha_pw_after_max(const struct ha_plan_instance *in);

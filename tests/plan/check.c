@@ -49,7 +49,8 @@ static const char *state_rules(const struct state *s)
                 uint32_t a = rule->guests[i], b = rule->guests[k];
                 if (!s->here[a] || !s->here[b])
                     continue;
-                /* Both still where they were together at fault: nothing has been done about it yet. */
+                /* Both still where they were together at fault: nothing has been done about it yet.
+                 */
                 if ((s->before[a] & s->here[a]) && (s->before[b] & s->here[b]) &&
                     on_both(s->before[a], s->before[b], rule, apart))
                     continue;
@@ -153,7 +154,9 @@ static const char *do_step(struct state *s, const struct ha_plan_action *a)
     uint64_t to = a->to < 0 ? 0 : UINT64_C(1) << a->to;
     if (s->here[a->guest] != from)
         return "a step begins where its guest is not";
-    if (a->what == HA_PLAN_MIGRATE ? !from || !to : a->what == HA_PLAN_START ? from || !to : to || !from)
+    if (a->what == HA_PLAN_MIGRATE ? !from || !to
+        : a->what == HA_PLAN_START ? from || !to
+                                   : to || !from)
         return "a step has the wrong hosts";
     if (a->what != HA_PLAN_MIGRATE) {
         s->here[a->guest] = to;
@@ -391,7 +394,7 @@ static bool place_rest(const struct ha_plan_instance *in, int32_t *place, const 
 {
     if (n == 0)
         return true;
-    for (int h = 0; h < (int)in->nhosts && *nodes > 0; h++) {
+    for (int h = 0; h<(int)in->nhosts && * nodes> 0; h++) {
         --*nodes;
         if ((failed >> h & 1) || !fits(in, place, lost[0], h))
             continue;
@@ -421,8 +424,8 @@ static int borne(const struct ha_plan *plan, uint64_t failed)
         }
     }
     for (size_t i = 1; i < n; i++) /* the largest first: fewer dead ends */
-        for (size_t k = i; k > 0 && in->guests[lost[k]].memory_kib >
-                                        in->guests[lost[k - 1]].memory_kib; k--) {
+        for (size_t k = i;
+             k > 0 && in->guests[lost[k]].memory_kib > in->guests[lost[k - 1]].memory_kib; k--) {
             uint32_t t = lost[k];
             lost[k] = lost[k - 1];
             lost[k - 1] = t;

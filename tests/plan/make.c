@@ -214,9 +214,9 @@ static void print_guest(const struct made_instance *m, const struct ha_plan_gues
            (unsigned long)(g->memory_kib / 1024), g->vcpus, g->priority);
     if (g->on >= 0)
         printf("\"on\": \"h%d\", ", g->on);
-    printf("\"want\": \"%s\", \"move\": \"%s\", \"keep\": %s, \"allowed\": ",
-           g->run ? "run" : "stop", g->move == HA_PLAN_MOVE_LIVE ? "live" : "normal",
-           g->keep ? "true" : "false");
+    printf(
+        "\"want\": \"%s\", \"move\": \"%s\", \"keep\": %s, \"allowed\": ", g->run ? "run" : "stop",
+        g->move == HA_PLAN_MOVE_LIVE ? "live" : "normal", g->keep ? "true" : "false");
     uint64_t allowed = g->allowed; /* the label rack=a is not said twice */
     for (size_t k = 0; k < g->nneeds; k++)
         if (g->needs[k] == 2)

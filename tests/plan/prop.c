@@ -5,6 +5,7 @@
  *   plan_prop --seed 4711 --runs 1 --print one, as JSON for `xvmhactl plan --file -`
  */
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,17 @@
 struct tally {
     unsigned long runs, actions, migrations, preempted, restarted, unplaced, looked, exact, bad;
 };
+
+static uint64_t current; /* for the last words */
+
+static void crashed(int signal)
+{
+    char text[64];
+    int n = snprintf(text, sizeof text, "seed %lu: signal %d\n", (unsigned long)current, signal);
+    if (n > 0 && write(STDOUT_FILENO, text, (size_t)n) != n)
+        _exit(2);
+    _exit(1);
+}
 
 static bool same(const struct ha_plan *a, const struct ha_plan *b)
 {
@@ -50,6 +62,7 @@ static void one(uint64_t seed, struct tally *tally)
     struct ha_plan *plan = NULL, *again = NULL;
     struct ha_error error;
     const char *bad = NULL;
+    current = seed;
     make_instance(&made, seed);
     if (ha_plan_check(&made.in, &error) < 0)
         bad = error.text;
@@ -124,6 +137,8 @@ int main(int argc, char **argv)
     uint64_t seed = 1;
     bool print = false;
     struct tally tally = {0};
+    signal(SIGABRT, crashed); /* an assertion of the planner */
+    signal(SIGSEGV, crashed);
     for (int o; (o = getopt_long(argc, argv, "s:r:j:p", options, NULL)) != -1;) {
         if (o == 's')
             seed = strtoull(optarg, NULL, 10);

@@ -80,7 +80,8 @@ expect 2 'wants --file' plan
 expect 2 '`status` has no option --file' status --file x
 expect 1 'No such file' plan --file "$dir/nothing"
 instance '"8G"'
-expect 1 'hosts\[2\] (host3): memory_mib: expected an integer, found a string' plan --file "$dir/instance"
+expect 1 'hosts\[2\] (host3): memory_mib: expected an integer, found a string' \
+    plan --file "$dir/instance"
 instance 1 ', "on": "host1"'
 expect 1 'instance:.*duplicate object key' plan --file "$dir/instance"
 instance 1 ', "prefers": {}'

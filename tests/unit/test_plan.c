@@ -27,19 +27,27 @@ static const char *const guest_names[GUESTS] = {"a", "b", "c", "d", "e", "f", "g
 static void cluster_init(struct cluster *c, size_t nhosts)
 {
     memset(c, 0, sizeof *c);
-    c->in = (struct ha_plan_instance){.hosts = c->hosts, .nhosts = nhosts, .guests = c->guests,
-                                      .rules = c->rules, .migrate = true,
+    c->in = (struct ha_plan_instance){.hosts = c->hosts,
+                                      .nhosts = nhosts,
+                                      .guests = c->guests,
+                                      .rules = c->rules,
+                                      .migrate = true,
                                       .preempt = HA_PLAN_PREEMPT_MORE};
     for (size_t h = 0; h < nhosts; h++)
-        c->hosts[h] = (struct ha_plan_host){.name = host_names[h], .memory_kib = 8 * GIB, .cpus = 8};
+        c->hosts[h] =
+            (struct ha_plan_host){.name = host_names[h], .memory_kib = 8 * GIB, .cpus = 8};
 }
 
 /* The next guest: its memory in GiB, its priority, where it is. */
 static uint32_t add(struct cluster *c, unsigned gib, int priority, int on)
 {
     uint32_t g = (uint32_t)c->in.nguests++;
-    c->guests[g] = (struct ha_plan_guest){.name = guest_names[g], .memory_kib = gib * (uint64_t)GIB,
-                                          .vcpus = 1, .priority = priority, .on = on, .run = true,
+    c->guests[g] = (struct ha_plan_guest){.name = guest_names[g],
+                                          .memory_kib = gib * (uint64_t)GIB,
+                                          .vcpus = 1,
+                                          .priority = priority,
+                                          .on = on,
+                                          .run = true,
                                           .allowed = UINT64_MAX};
     return g;
 }
@@ -50,8 +58,8 @@ static struct ha_plan_rule *bind(struct cluster *c, enum ha_plan_kind kind,
     size_t r = c->in.nrules++;
     c->members[r][0] = a;
     c->members[r][1] = b;
-    c->rules[r] = (struct ha_plan_rule){.kind = kind, .strength = strength,
-                                        .guests = c->members[r], .nguests = 2};
+    c->rules[r] = (struct ha_plan_rule){
+        .kind = kind, .strength = strength, .guests = c->members[r], .nguests = 2};
     return &c->rules[r];
 }
 
@@ -454,7 +462,8 @@ static void test_failback_is_a_choice(void **state)
     ha_plan_free(plan);
 }
 
-/* Two drained hosts' worth of guests that can only change places: never both memories on one host. */
+/* Two drained hosts' worth of guests that can only change places: never both memories on one host.
+ */
 static void test_stop_comes_before_what_needs_its_room(void **state)
 {
     struct cluster c;

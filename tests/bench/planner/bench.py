@@ -1,24 +1,26 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The planner beside others, on the same instances in the same run (called by tests/bench/run planner).
+"""The planner beside others, on the same instances in the same run (called by tests/bench/run
+planner).
 
   tests/bench/run planner [-b BUILD] [--quick] [--full] [--small N] [PART...]
 
-Parts: speed, growth, tight, optimum. --quick: small sizes only; --full: Pacemaker at 64 x 4000, too (two
-minutes and 4 GB). What is compared is installed by contrib/setup bench; without it, ours runs alone.
+Parts: speed, growth, tight, optimum. --quick: small sizes only; --full: Pacemaker at 64 x 4000,
+too (two minutes and 4 GB). What is compared is installed by contrib/setup bench; without it,
+ours runs alone.
 
-All are told: one host has failed and is fenced, its guests are to run elsewhere. `net` is the sum of the
-priorities of lost guests that run again, less that of running guests that were stopped, as a share of
-what was lost. Times: user CPU seconds of the whole program, reading and writing included; planning alone
-is what `elapsed_us` (clock) and `cpu_us` say. Ours is the best of several runs.
-"""
+All are told: one host has failed and is fenced, its guests are to run elsewhere. `net` is the
+sum of the priorities of lost guests that run again, less that of running guests that were
+stopped, as a share of what was lost. Times: user CPU seconds of the whole program, reading and
+writing included; planning alone is what `elapsed_us` (clock) and `cpu_us` say. Ours is the best
+of several runs."""
 import argparse
 import collections
 import json
 import os
-import subprocess
 import sys
 import tempfile
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TREE = os.path.abspath(HERE + "/../../..")
@@ -81,7 +83,7 @@ def counts(x, place):
 
 
 def first_fit(x):
-    """First-fit decreasing: lost guests by priority, then size, each on the first host with room."""
+    """First-fit decreasing: lost guests by priority, then size, on the first host with room."""
     place = peers.survivors(x)
     guests = {g["name"]: g for g in x["guests"]}
     room = {h["name"]: h["memory_mib"] for h in x["hosts"] if h["state"] == "up"}
@@ -121,8 +123,8 @@ def better(a, b):
 
 def speed(args):
     print("\nSpeed: one host of a cluster that is 85 % full is lost. user CPU s / resident MB\n")
-    print(f"{'':10}{'plan ms':>9}{'cpu ms':>8}{'xvmhactl plan':>18}{'crm_simulate':>18}{'crm lean':>18}"
-          f"{'hail':>18}{'hbal':>18}   crm / ours")
+    print(f"{'':10}{'plan ms':>9}{'cpu ms':>8}{'xvmhactl plan':>18}{'crm_simulate':>18}"
+          f"{'crm lean':>18}{'hail':>18}{'hbal':>18}   crm / ours")
     for nhosts, nguests, _ in SIZES[:2] if args.quick else SIZES:
         x = instances.tight(nhosts, nguests, "u85", 1)
         used, _, _ = ours(x, args.ctl, 7)
@@ -153,11 +155,13 @@ def growth(args):
             used, _, answer = ours(instances.tight(64, nguests, mode, 1), args.ctl, 5)
             memory = max(memory, answer["memory_bytes"])
             cells.append("%.2f (%.2f)" % (used["cpu"] * 1e3, used["cpu"] * 1e6 / nguests))
-        print(f"{nguests:8}" + "".join(f"{c:>20}" for c in cells) + f"{memory // 1024:12}", flush=True)
+        print(f"{nguests:8}" + "".join(f"{c:>20}" for c in cells) + f"{memory // 1024:12}",
+              flush=True)
 
 
 def tight(args):
-    print("\nTight memory: free is 70 % of what the lost host's guests need (sums over the instances)\n")
+    print("\nTight memory: free is 70 % of what the lost host's guests need "
+          "(sums over the instances)\n")
     print(f"{'':10}{'n':>3}  {'':14}{'net':>8}{'moved':>8}{'stopped':>9}{'broken':>8}{'user s':>9}")
     planners = [("ours", lambda x: ours(x, args.ctl, 3)[:2]), ("Pacemaker", peers.pacemaker),
                 ("hail", peers.hail), ("hbal", peers.hbal)]
@@ -171,7 +175,8 @@ def tight(args):
                 used, place = run(x)
                 total.update(judge(x, place))
                 total["user"] += used["user"]
-            print(f"{nhosts:3} x {nguests:4}{n:3}  {name:14}{100 * total['net'] / total['lost']:7.1f}%"
+            net = 100 * total["net"] / total["lost"]
+            print(f"{nhosts:3} x {nguests:4}{n:3}  {name:14}{net:7.1f}%"
                   f"{total['moved']:8}{total['stopped']:9}{total['broken']:8}{total['user']:9.3f}",
                   flush=True)
 
@@ -197,8 +202,8 @@ def exact(args):
         same += found is None
         worse += found is not None
         if found:
-            print(f"  seed {seed}: {found[1]} of priority {found[0]} could run, ours {mine.get(found[0], 0)}",
-                  flush=True)
+            print(f"  seed {seed}: {found[1]} of priority {found[0]} could run, "
+                  f"ours {mine.get(found[0], 0)}", flush=True)
     print(f"equal to the optimum {same}, worse {worse}, undecided {undecided} "
           f"({100 * same / max(same + worse, 1):.1f} %); not all could run in {short}; "
           f"first-fit decreasing better: {ffd}; hard rules broken: {broken}")
@@ -223,8 +228,9 @@ def main():
     if lacking:
         print("Alone: not installed (contrib/setup bench): " + ", ".join(lacking))
     with open("/proc/cpuinfo", encoding="ascii") as f:
-        model = next((line.split(":")[1].strip() for line in f if line.startswith("model name")), "?")
-    date = subprocess.run(["date", "+%F %R"], capture_output=True, text=True, check=True).stdout.strip()
+        names = [line.split(":")[1].strip() for line in f if line.startswith("model name")]
+    model = names[0] if names else "?"
+    date = time.strftime("%F %R")
     print(f"{model}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}, {date}")
     failed = 0
     for part in args.parts or PARTS:

@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Seeded instances for planners, in the form that `xvmhactl plan --file` reads.
 
-tight(): a host of a full cluster has failed; the instances that the figures of other planners refer to
-(doc/performance.md). Modes:
+tight(): a host of a full cluster has failed; the instances that the figures of other planners
+refer to (doc/performance.md). Modes:
   u60, u85   like hosts, guests' memory is 60 or 85 % of all hosts' before the failure
   x70        what is free on the survivors is 70 % of what the lost guests need: not all fit
-A tenth of the guests is in pairs that must stay apart, a tenth in pairs that would like to be together;
-three tenths prefer one or two hosts; priorities 10, 20 .. 100.
+A tenth of the guests is in pairs that must stay apart, a tenth in pairs that would like to be
+together; three tenths prefer one or two hosts; priorities 10, 20 .. 100.
 
-small(): 4 to 8 hosts, up to 60 guests, 85 to 97 % full after the failure, odd sizes, groups with strong
-rules: for the comparison with the exact optimum.
-"""
+small(): 4 to 8 hosts, up to 60 guests, 85 to 97 % full after the failure, odd sizes, groups
+with strong rules: for the comparison with the exact optimum."""
 import random
 
 SIZES, WEIGHTS = [512, 1024, 2048, 4096, 8192, 16384], [10, 25, 30, 20, 10, 5]
@@ -60,7 +59,8 @@ def tight(nhosts, nguests, mode, seed):
     else:
         need = .7 * load[hosts[0]]
         share = [rnd.expovariate(1) + .2 for _ in hosts[1:]]
-        memory = {h: load[h] + int(need * x / sum(share) / 256) * 256 for h, x in zip(hosts[1:], share)}
+        memory = {h: load[h] + int(need * x / sum(share) / 256) * 256
+                  for h, x in zip(hosts[1:], share)}
         memory[hosts[0]] = load[hosts[0]] + 4096
     prefer = {g: {} for g in guests}
     for g in guests:
@@ -71,7 +71,8 @@ def tight(nhosts, nguests, mode, seed):
         f"{nhosts}x{nguests}-{mode}-s{seed}",
         [host(h, memory[h], state="down" if h == hosts[0] else "up") for h in hosts],
         [guest(g, size[g], priority[g], where[g], prefer=prefer[g]) for g in guests],
-        [rule("apart", "strong", p) for p in apart] + [rule("together", "weak", p) for p in together])
+        [rule("apart", "strong", p) for p in apart] +
+        [rule("together", "weak", p) for p in together])
 
 
 def small(seed):
@@ -99,7 +100,8 @@ def small(seed):
                 partner[g] = r["guests"]
     load, where = {h: 0 for h in hosts}, {}
     for unit in sorted(units + [[g] for g in pool], key=lambda u: -sum(size[g] for g in u)):
-        fit = [h for h in hosts if not any(where.get(m) == h for g in unit for m in partner.get(g, []))]
+        fit = [h for h in hosts
+               if not any(where.get(m) == h for g in unit for m in partner.get(g, []))]
         where.update({g: min(fit, key=lambda h: load[h] * rnd.uniform(.8, 1.2)) for g in unit[:1]})
         for g in unit:
             where[g] = where[unit[0]]
@@ -122,7 +124,8 @@ def small(seed):
 
 
 def host(name, memory, cpus=64, state="up", labels=()):
-    return {"name": name, "memory_mib": memory, "cpus": cpus, "state": state, "labels": list(labels)}
+    return {"name": name, "memory_mib": memory, "cpus": cpus, "state": state,
+            "labels": list(labels)}
 
 
 def guest(name, memory, priority, on, prefer=None, allowed=None):

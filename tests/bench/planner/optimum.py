@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The exact optimum of an instance by a solver (cbc, or glpsol): as many guests of the highest priority
-as can run, then of the next, ... with running guests free to be moved live, and to be stopped for
-higher ones or for more of their own priority. Rules: memory, allowed hosts, hosts that are up, strong
-and delegate rules over hosts.
+"""The exact optimum of an instance by a solver (cbc, or glpsol): as many guests of the highest
+priority as can run, then of the next, ... with running guests free to be moved live, and to be
+stopped for higher ones or for more of their own priority. Rules: memory, allowed hosts, hosts
+that are up, strong and delegate rules over hosts.
 
-The freedom is the planner's: a guest is not stopped, even for a moment, for a lower one. So of guests
-that must be together and run, only one can move live (the others would be apart from it on the way);
-and a rule that is strong, not delegate, does not drag running partners along. Whether live moves can be
-put in an order at all is left out: that may make this optimum better than what can be reached."""
+The freedom is the planner's: a guest is not stopped, even for a moment, for a lower one. So of
+guests that must be together and run, only one can move live (the others would be apart from it
+on the way); and a rule that is strong, not delegate, does not drag running partners along.
+Whether live moves can be put in an order at all is left out: that may make this optimum better
+than what can be reached."""
 import re
 import subprocess
 import tempfile
@@ -18,7 +19,7 @@ class Undecided(Exception):
 
 
 def bound_to_home(x, priority):
-    """Guests that cannot leave their host without one above `priority` being stopped, or by rule."""
+    """Guests that cannot leave their host, or one above `priority` would have to be stopped."""
     up = {h["name"] for h in x["hosts"] if h["state"] == "up"}
     guests = {g["name"]: g for g in x["guests"]}
     home = set()
@@ -52,8 +53,8 @@ def model(x, priority, fixed, goal):
     def runs(g, but=None):
         return [var(g, h) for h in can[g] if h != but]
 
-    out = ["Maximize", " goal: " + (" + ".join(v for g in guests if g["priority"] == priority
-                                               for v in runs(g["name"])) or "0 dummy"), "Subject To"]
+    counted = [v for g in guests if g["priority"] == priority for v in runs(g["name"])]
+    out = ["Maximize", " goal: " + (" + ".join(counted) or "0 dummy"), "Subject To"]
     for g in guests:
         if can[g["name"]]:
             out.append(" " + " + ".join(runs(g["name"])) + " <= 1")
@@ -79,8 +80,7 @@ def model(x, priority, fixed, goal):
         if terms:
             out.append(" " + " + ".join(terms) + f" >= {count}")
     if goal is not None:
-        terms = [v for g in guests if g["priority"] == priority for v in runs(g["name"])]
-        out.append(" " + (" + ".join(terms) or "0 dummy") + f" >= {goal}")
+        out.append(" " + (" + ".join(counted) or "0 dummy") + f" >= {goal}")
     out.append("Binary")
     out += [f" {v}" for g in guests for v in runs(g["name"])]
     return "\n".join(out + ["End", ""])
@@ -115,7 +115,7 @@ def solve(text, seconds, solver="cbc"):
 
 
 def better_than(x, counts, seconds=20, solver="cbc"):
-    """The highest priority of which the optimum runs more guests than `counts` ({priority: running})
+    """The highest priority of which the optimum runs more than `counts` ({priority: running})
     says, and how many; None: `counts` is the optimum."""
     wanted = {}
     for g in x["guests"]:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Other planners on an instance in our form: Pacemaker's crm_simulate, Ganeti's hail and hbal.
 
-Each returns (usage, placement): usage has user and wall seconds and resident MB; placement tells for
-each guest the host or None. What a planner cannot be told (weak rules: Ganeti) is left out for it.
-"""
+Each returns (usage, placement): usage has user and wall seconds and resident MB; placement
+tells for each guest the host or None. What a planner cannot be told (weak rules: Ganeti) is
+left out for it."""
 import hashlib
 import json
 import os
@@ -89,7 +89,8 @@ def primitive(g):
 def constraints(x):
     for g in x["guests"]:
         for h, weight in g["prefer"].items():
-            yield f'<rsc_location id="l-{g["name"]}-{h}" rsc="{g["name"]}" node="{h}" score="{weight}"/>'
+            yield (f'<rsc_location id="l-{g["name"]}-{h}" rsc="{g["name"]}" node="{h}" '
+                   f'score="{weight}"/>')
     for r in x["rules"]:
         a, b = r["guests"][:2]
         score = {"apart": "-INFINITY", "together": "INFINITY"}[r["kind"]]
@@ -126,22 +127,24 @@ def node_state(x, h, i, lean):
 
 
 def cib(x, lean=False):
-    """The cluster as Pacemaker records it, with a probe's result for each guest on each live host; lean:
-    without. The failed host is fenced already."""
+    """The cluster as Pacemaker records it, with a probe's result for each guest on each live host;
+    lean: without. The failed host is fenced already."""
     options = {"have-watchdog": "false", "dc-version": "2.1.5-a3f44794f94",
                "cluster-infrastructure": "corosync", "cluster-name": "bench",
                "stonith-enabled": "true", "placement-strategy": "balanced"}
     if lean:
         options["enable-startup-probes"] = "false"
     out = ['<cib crm_feature_set="3.16.1" validate-with="pacemaker-3.9" epoch="10" num_updates="1" '
-           'admin_epoch="0" have-quorum="1" dc-uuid="2" cib-last-written="Fri Nov 20 20:00:00 2026" '
-           'update-origin="h001" update-client="cibadmin" update-user="root"><configuration>'
+           'admin_epoch="0" have-quorum="1" dc-uuid="2" '
+           'cib-last-written="Fri Nov 20 20:00:00 2026" update-origin="h001" '
+           'update-client="cibadmin" update-user="root"><configuration>'
            '<crm_config><cluster_property_set id="o">']
     out += [f'<nvpair id="o-{k}" name="{k}" value="{v}"/>' for k, v in options.items()]
     out.append('</cluster_property_set></crm_config><nodes>')
     for i, h in enumerate(x["hosts"], 1):
         out.append(f'<node id="{i}" uname="{h["name"]}"><utilization id="{h["name"]}-u"><nvpair '
-                   f'id="{h["name"]}-um" name="memory" value="{h["memory_mib"]}"/></utilization></node>')
+                   f'id="{h["name"]}-um" name="memory" value="{h["memory_mib"]}"/></utilization>'
+                   '</node>')
     out.append('</nodes><resources><primitive id="fence" class="stonith" type="fence_fake"/>')
     out += [primitive(g) for g in x["guests"]]
     out.append('</resources><constraints>')
@@ -182,7 +185,7 @@ def pacemaker(x, timeout=300, lean=False):
 # ------------------------------------------------------------------------------------------ Ganeti
 
 def ganeti(x):
-    """(text of a htools data file, request for hail): shared storage, rules `apart` as exclusion tags."""
+    """(htools data file, request for hail): shared storage; rules `apart` are exclusion tags."""
     failed = {h["name"] for h in x["hosts"] if h["state"] == "down"}
     load = {h["name"]: 0 for h in x["hosts"]}
     for g in x["guests"]:
@@ -217,7 +220,8 @@ def ganeti(x):
         "secondary_ip": "1", "ndparams": {"spindle_count": n, "exclusive_storage": False,
                                           "oob_program": "", "cpu_speed": 1.0, "ovs": False},
         "total_memory": h["memory_mib"], "reserved_memory": 0,
-        "free_memory": h["memory_mib"] - load[h["name"]], "total_disk": 1000000, "free_disk": 900000,
+        "free_memory": h["memory_mib"] - load[h["name"]], "total_disk": 1000000,
+        "free_disk": 900000,
         "total_cpus": n, "reserved_cpus": 0, "free_spindles": n, "total_spindles": n,
         "i_pri_memory": load[h["name"]], "i_pri_up_memory": load[h["name"]]} for h in x["hosts"]}
     instances = {g["name"]: {
@@ -242,7 +246,8 @@ def hail(x, timeout=120):
     with tempfile.TemporaryDirectory(prefix="planner.") as folder:
         with open(folder + "/request", "w", encoding="ascii") as f:
             f.write(ganeti(x)[1])
-        used = measured([HAIL, "--no-capacity-checks", folder + "/request"], folder + "/out", timeout)
+        used = measured([HAIL, "--no-capacity-checks", folder + "/request"], folder + "/out",
+                        timeout)
         with open(folder + "/out", encoding="utf-8") as f:
             for g, _, nodes in json.load(f)["result"][0]:
                 place[g] = nodes[-1] if nodes else None

@@ -182,6 +182,9 @@ static bool can_step(const struct steps *s, uint32_t g)
     const struct plan_work *w = s->w;
     if (w->last_action[g] != HA_PLAN_NONE || !(w->flags[g] & PW_LIVE) || !(w->flags[g] & PW_WANT))
         return false;
+    /* Who is bound to where it is, or is there though a rule is against it, might not come back. */
+    if ((w->flags[g] & PW_PINNED) || !ha_pw_rules_ok(w, g, w->at[g]))
+        return false;
     return w->todo[g] == TODO_MIGRATE || (w->todo[g] == TODO_NOTHING && s->target[g] >= 0);
 }
 

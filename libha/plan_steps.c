@@ -182,10 +182,12 @@ static bool can_step(const struct steps *s, uint32_t g)
     const struct plan_work *w = s->w;
     if (w->last_action[g] != HA_PLAN_NONE || !(w->flags[g] & PW_LIVE) || !(w->flags[g] & PW_WANT))
         return false;
-    /* Who is bound to where it is, or is there though a rule is against it, might not come back. */
-    if ((w->flags[g] & PW_PINNED) || !ha_pw_rules_ok(w, g, w->at[g]))
-        return false;
-    return w->todo[g] == TODO_MIGRATE || (w->todo[g] == TODO_NOTHING && s->target[g] >= 0);
+    if (w->todo[g] == TODO_MIGRATE)
+        return true;
+    /* It has to be able to come back. Where nobody may be stopped, guests that are against a rule or
+     * too many for their host may stay as they are, and be in the way. */
+    return w->todo[g] == TODO_NOTHING && s->target[g] >= 0 && !(w->flags[g] & PW_PINNED) &&
+           w->in->preempt != HA_PLAN_PREEMPT_NEVER;
 }
 
 static void shift(struct plan_work *w, uint32_t g, int h)

@@ -186,7 +186,7 @@ static bool can_step(const struct steps *s, uint32_t g)
         return true;
     /* It has to be able to come back. Where nobody may be stopped, guests that are against a rule or
      * too many for their host may stay as they are, and be in the way. */
-    return w->todo[g] == TODO_NOTHING && s->target[g] >= 0 && !(w->flags[g] & PW_PINNED) &&
+    return w->todo[g] == TODO_NOTHING && s->target[g] >= 0 &&
            w->in->preempt != HA_PLAN_PREEMPT_NEVER;
 }
 

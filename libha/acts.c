@@ -228,11 +228,12 @@ static void act_unpause(struct ha *ha, uint32_t i, const struct ha_guest_fact *g
         start_op(ha, i, HA_OP_UNPAUSE, g, g->inc);
 }
 
-/* Rule 16: owner, this incarnation, and the stable log says that the id is not live. */
+/* Rule 16: owner, this incarnation, and the stable log says that the id is not live. One that is only
+ * recalled resumes, too: it is to be shut down properly, not pulled out of its sleep and killed. */
 static void act_resume(struct ha *ha, uint32_t i, const struct ha_guest_fact *g)
 {
     struct ha_local *l = &ha->locals[i];
-    if (!keep_running(ha, g))
+    if (!ha_wanted(g) || ha->leaving)
         destroy(ha, i, g, HA_RELEASE_STOPPED);
     else if (lease(ha) && may_fill(ha) && ha->now >= l->retry_at)
         start_op(ha, i, HA_OP_RESUME, g, g->inc);

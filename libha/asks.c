@@ -5,7 +5,11 @@
 #include <errno.h>
 #include <string.h>
 
-enum { PATIENCE = 10000, FORCE_MOST = 30000 };
+enum {
+    PATIENCE = 10000,
+    FORCE_MOST = 30000,
+    TIDY_MOST = 5000, /* for the last move's source to clean up, before the next move is refused */
+};
 
 static void init_client(struct ha *ha, const struct ha_request *r)
 {
@@ -130,6 +134,7 @@ void ha_ask_deliver(struct ha *ha, ha_node from, const struct ha_msg_head *head,
         send_answer(ha, from, head->instance, pending.ask.id, -EBUSY, "too many commands at once");
         return;
     }
+    pending.since = ha->now;
     ha->asks[ha->nasks++] = pending;
     ha->decide_due = true;
 }
@@ -212,17 +217,43 @@ static void ask_want(struct ha *ha, const struct ha_ask *ask, uint32_t i, struct
     OUTCOME(o, 0, "%s %s", g->name, done[ask->command]);
 }
 
+/* Whether a named host can take the guest; the outcome says which check failed, what would help. */
+static bool target_fits(struct ha *ha, ha_node to, uint32_t i, struct outcome *o)
+{
+    const char *host = ha_host_name(ha, to), *name = ha->prop.guests[i].name;
+    const struct ha_guest_config *c = ha_guest_config(ha, i);
+    const struct ha_host_fact *h = ha_facts_host(&ha->prop, to);
+    const char *why = h ? ha_host_unfit(ha, h) : "is not part of the cluster";
+    uint64_t free_kib = h ? ha_host_free_kib(ha, h) : 0;
+    uint64_t need_kib = ha_guest_need_kib(ha, &ha->prop, i);
+    if (why)
+        OUTCOME(o, -EHOSTUNREACH, "%s cannot take %s: it %s; see `xvmhactl status`", host, name,
+                why);
+    else if (!ha_guest_allows(c, to))
+        OUTCOME(o, -EHOSTUNREACH,
+                "%s cannot take %s: the configuration allows it on other hosts only; add %s to "
+                "`hosts` of %s, then `xvmhactl reload`", host, name, host, name);
+    else if (free_kib < need_kib)
+        OUTCOME(o, -EHOSTUNREACH,
+                "%s cannot take %s: its memory, %lu MiB, is more than the %lu MiB that are free "
+                "there; move or stop another guest first", host, name,
+                (unsigned long)(need_kib / 1024), (unsigned long)(free_kib / 1024));
+    else
+        return true;
+    return false;
+}
+
 /* Where to: the host that was named, or the best one; 0 with an outcome that says why not. */
 static ha_node move_target(struct ha *ha, const struct ha_ask *ask, uint32_t i, struct outcome *o)
 {
     const struct ha_guest_fact *g = &ha->prop.guests[i];
-    const struct ha_guest_config *c = ha_guest_config(ha, i);
     ha_used_count(ha, &ha->prop, ha->used_kib);
     if (!ask->host[0]) {
         char why[HA_TEXT_MAX];
         ha_node best = ha_place(ha, i, g->owner, why, sizeof why);
         if (!best)
-            OUTCOME(o, -EHOSTUNREACH, "no other host can take %s: %s", g->name, why);
+            OUTCOME(o, -EHOSTUNREACH, "no other host can take %s: %s; see `xvmhactl status`",
+                    g->name, why);
         return best;
     }
     ha_node to = 0;
@@ -234,21 +265,34 @@ static ha_node move_target(struct ha *ha, const struct ha_ask *ask, uint32_t i, 
                 to ? "it runs there already" : "no such host", g->name);
         return 0;
     }
-    const struct ha_host_fact *h = ha_facts_host(&ha->prop, to);
-    const char *why = h ? ha_host_unfit(ha, h) : "is not part of the cluster";
-    if (!why && !ha_guest_allows(c, to))
-        why = "is not among the hosts that the configuration allows for it";
-    if (!why && ha_host_free_kib(ha, h) < ha_guest_need_kib(ha, &ha->prop, i))
-        why = "has not enough free memory";
-    if (why)
-        OUTCOME(o, -EHOSTUNREACH, "%s cannot take %s: it %s", ask->host, g->name, why);
-    return why ? 0 : to;
+    return target_fits(ha, to, i, o) ? to : 0;
+}
+
+/* What the operator said, else what the configuration says, else live. */
+static enum ha_move_kind move_kind(const struct ha_ask *ask, const struct ha_guest_config *c)
+{
+    if (strcmp(ask->text, "normal") == 0)
+        return HA_MOVE_NORMAL;
+    if (strcmp(ask->text, "migrate") == 0)
+        return HA_MOVE_MIGRATE;
+    return !ask->text[0] && c->move_type ? (enum ha_move_kind)c->move_type : HA_MOVE_LIVE;
 }
 
 static void ask_move(struct ha *ha, const struct ha_ask *ask, uint32_t i, struct outcome *o)
 {
     const struct ha_guest_fact *g = &ha->prop.guests[i];
-    if (g->state != HA_GUEST_RUNNING || !ha_guest_config(ha, i)) {
+    const struct ha_guest_config *c = ha_guest_config(ha, i);
+    if (!c) {
+        OUTCOME(o, -ENOENT, "%s is not in the configuration any more: add it to `guests`, then "
+                "`xvmhactl reload`", g->name);
+        return;
+    }
+    if (g->state == HA_GUEST_MIGRATING) {
+        OUTCOME(o, -EBUSY, "%s is on its way to %s already; `xvmhactl move --cancel %s` calls that "
+                "off", g->name, ha_host_name(ha, g->mig_host), g->name);
+        return;
+    }
+    if (g->state != HA_GUEST_RUNNING) {
         OUTCOME(o, -EBUSY, "%s is %s: only a running guest can be moved", g->name,
                 ha_guest_state_name(g->state));
         return;
@@ -257,18 +301,26 @@ static void ask_move(struct ha *ha, const struct ha_ask *ask, uint32_t i, struct
         OUTCOME(o, -EBUSY, "%s is being shut down: there is nothing to move", g->name);
         return;
     }
+    enum ha_move_kind kind = move_kind(ask, c);
+    bool cannot = kind == HA_MOVE_LIVE && (g->def_flags & HA_DEF_NO_LIVE);
+    if (cannot && c->move_fallback != HA_FALLBACK_NORMAL) {
+        OUTCOME(o, -EOPNOTSUPP, "%s cannot move live: its kind of guest cannot on these hypervisors; "
+                "`--type migrate` suspends it for the time, `--type normal` stops and starts it",
+                g->name);
+        return;
+    }
+    if (cannot)
+        kind = HA_MOVE_NORMAL;
     ha_node to = move_target(ha, ask, i, o);
     if (!to)
         return;
-    bool normal = strcmp(ask->text, "normal") == 0;
-    bool live = strcmp(ask->text, "migrate") != 0;
-    struct ha_fact fact = {.kind = normal ? HA_FACT_RECALL : HA_FACT_MIG,
+    struct ha_fact fact = {.kind = kind == HA_MOVE_NORMAL ? HA_FACT_RECALL : HA_FACT_MIG,
                            .guest = i,
                            .host = to,
                            .boot = ha_facts_host(&ha->prop, to)->boot,
                            .inc = ha->prop.next_inc,
                            .mig = ha->prop.next_mig,
-                           .how = live ? HA_MOVE_LIVE : HA_MOVE_MIGRATE};
+                           .how = (uint8_t)kind};
     if (!ha_propose(ha, &fact)) {
         if (g->left_host)
             OUTCOME(o, -EBUSY, "%s cannot be moved now: %s has not cleaned up after its last move",
@@ -430,12 +482,24 @@ static void ask(struct ha *ha, const struct ha_ask *ask, struct outcome *o)
     }
 }
 
+/* A move right after a move: its source is usually done in a moment. */
+static bool must_wait(struct ha *ha, const struct ha_pending_ask *p)
+{
+    const struct ha_guest_fact *g =
+        p->ask.command == HA_CMD_MOVE ? ha_facts_guest(&ha->prop, p->ask.guest) : NULL;
+    bool tidying = g && (g->left_host || g->state == HA_GUEST_ARRIVED);
+    if (!tidying || ha->now >= p->since + TIDY_MOST)
+        return false;
+    ha_wake(ha, p->since + TIDY_MOST);
+    return true;
+}
+
 void ha_decide_asks(struct ha *ha)
 {
     size_t kept = 0;
     for (size_t i = 0; i < ha->nasks; i++) {
         struct ha_pending_ask *p = &ha->asks[i];
-        if (p->index) {
+        if (p->index || must_wait(ha, p)) {
             ha->asks[kept++] = *p;
             continue;
         }

@@ -52,6 +52,23 @@ struct ha_host_config {
     /* per host parameters added to each device's own (for example plug=host1) */
     struct ha_param *params;
     size_t nparams;
+    char migration_address[HA_ADDRESS_MAX]; /* for the shell; "": by network, or corosync's */
+};
+
+/* How the memory of guests goes from host to host. For the shell; the core does not read it. */
+struct ha_migration_config {
+    bool encrypted;
+    char *authkey; /* file with the cluster's key */
+    char network[HA_ADDRESS_MAX]; /* "": none */
+    unsigned network_bits;
+    int port;
+    uint64_t bandwidth_kib; /* a second, of one transfer; 0: no limit */
+    ha_ms time_limit_ms;    /* of one transfer */
+};
+
+enum ha_move_fallback {
+    HA_FALLBACK_NONE,   /* a move that fails leaves the guest where it is */
+    HA_FALLBACK_NORMAL, /* it is then stopped, and started at the target */
 };
 
 struct ha_guest_config {
@@ -67,6 +84,8 @@ struct ha_guest_config {
     unsigned restart_limit;    /* restarts within restart_window_ms before it counts as failed */
     ha_ms restart_window_ms;
     ha_ms restart_delay_ms;    /* back-off after a failure; doubles up to 32 times it */
+    uint8_t move_type;         /* enum ha_move_kind, when the operator names none; 0: live */
+    uint8_t move_fallback;     /* enum ha_move_fallback */
 };
 
 enum { HA_DUEL_ACTION = 5000 }; /* ms from the order to power off, of two hosts' turns */
@@ -114,6 +133,7 @@ struct ha_config {
     char *shared_dir;      /* process driver: the "shared storage" */
     char *watchdog_device; /* NULL: none; a path; "xen" for the hypervisor's own */
     uint64_t process_memory_kib; /* process driver: what the host claims to have */
+    struct ha_migration_config migration;
     uint64_t hash;               /* of the file's text: shows drift between hosts */
 };
 

@@ -155,6 +155,10 @@ static void deliver(struct ha *ha, const struct ha_event *event)
     case HA_MSG_ANSWER:
         ha_answer_deliver(ha, &get);
         break;
+    case HA_MSG_TRANSFER:
+        if (known)
+            ha_transfer_deliver(ha, from, &get);
+        break;
     }
 }
 
@@ -267,6 +271,9 @@ static int dispatch(struct ha *ha, const struct ha_event *event)
         break;
     case HA_EV_DEFINITION:
         ha->nomem |= ha_defs_offer(ha, event->u.definition) < 0;
+        break;
+    case HA_EV_TRANSFER:
+        ha_transfer_event(ha, event->u.transfer);
         break;
     case HA_EV_SHUTDOWN:
         ha->leaving = ha->acts_due = true;

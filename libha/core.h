@@ -125,6 +125,7 @@ struct ha_pending_ask {
     uint64_t instance;
     uint64_t index; /* answered once this is stable; 0: not proposed yet */
     char answer[HA_TEXT_MAX];
+    ha_ms since;
 };
 
 /* A client of ours that waits for an answer. */
@@ -133,7 +134,14 @@ struct ha_waiting_client {
     ha_ms since;
 };
 
-enum { HA_ASKS_MAX = 64, HA_CLIENTS_MAX = 64, HA_LATE_MAX = 4096 };
+enum { HA_ASKS_MAX = 64, HA_CLIENTS_MAX = 64, HA_LATE_MAX = 4096, HA_TRANSFERS_MAX = 64 };
+
+/* What was heard of a guest's transfer last. serial 0: a free place. */
+struct ha_heard_transfer {
+    struct ha_transfer t;
+    ha_ms heard;
+    uint64_t serial;
+};
 
 struct ha {
     enum ha_mutant mutant;
@@ -253,6 +261,8 @@ struct ha {
     struct ha_waiting_client clients[HA_CLIENTS_MAX];
     size_t nclients;
     uint64_t next_ask;
+    struct ha_heard_transfer transfers[HA_TRANSFERS_MAX];
+    uint64_t transfer_serial;
     int *config_guest; /* guest index -> config index or -1 */
     uint32_t *names;   /* hash table over the names of the newest facts' guests: index + 1 */
     size_t names_size, names_for; /* slots; guests it was built for, SIZE_MAX: anew */
@@ -353,6 +363,12 @@ void ha_used_count(const struct ha *ha, const struct ha_facts *facts, uint64_t *
 const char *ha_host_unfit(const struct ha *ha, const struct ha_host_fact *h);
 uint64_t ha_host_free_kib(const struct ha *ha, const struct ha_host_fact *h);
 bool ha_guest_allows(const struct ha_guest_config *guest, ha_node node);
+/* transfer.c */
+void ha_transfer_event(struct ha *ha, const struct ha_transfer *transfer);
+void ha_transfer_deliver(struct ha *ha, ha_node from, struct ha_get *get);
+/* What was heard of a guest's move that is under way, or failed lately; NULL: nothing. */
+const struct ha_transfer *ha_transfer_of(const struct ha *ha, const struct ha_guest_fact *guest,
+                                         ha_ms now);
 /* asks.c: operators */
 void ha_client_event(struct ha *ha, const struct ha_request *request);
 void ha_ask_deliver(struct ha *ha, ha_node from, const struct ha_msg_head *head,

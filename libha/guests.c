@@ -145,6 +145,21 @@ static void decide_vacated(struct ha *ha, uint32_t i)
 
 /* ---------------------------------------------------------------------------------- migration */
 
+/* One of the two ends could not do it. Where the configuration says so, the guest is then stopped
+ * and started at the target: the recall is stable with the abort or not at all, so the source
+ * resumes first, and asks the guest to shut down. */
+static void abort_failed(struct ha *ha, uint32_t i)
+{
+    const struct ha_guest_fact *g = &ha->prop.guests[i];
+    const struct ha_guest_config *c = ha_guest_config(ha, i);
+    bool cancelled = ha->desks[i].cancel_mig == g->mig;
+    struct ha_fact recall = {
+        .kind = HA_FACT_RECALL, .guest = i, .host = g->mig_host, .boot = g->mig_boot};
+    abort_mig(ha, i);
+    if (c && c->move_fallback == HA_FALLBACK_NORMAL && !cancelled && g->owner && ha_wanted(g))
+        ha_propose(ha, &recall);
+}
+
 /* Rule 15: commit needs prepared in this epoch, and a source that acknowledged this epoch or is
  * confirmed dead. */
 static void decide_mig(struct ha *ha, uint32_t i)
@@ -161,7 +176,7 @@ static void decide_mig(struct ha *ha, uint32_t i)
     bool prepared = is_prepared(ha, g, desk);
     bool bad = desk->mig_bad && desk->mig_bad_id == g->mig;
     if (bad && desk->mig_runs) {
-        abort_mig(ha, i); /* the source says that the guest runs on there: no image counts */
+        abort_failed(ha, i); /* the source says that the guest runs on there: no image counts */
         return;
     }
     const struct ha_member *source = g->owner ? acked_member(ha, g->owner) : NULL;
@@ -171,7 +186,9 @@ static void decide_mig(struct ha *ha, uint32_t i)
     if (prepared && (source_sure || !HA_GUARD(ha, FENCE_FIRST))) {
         struct ha_fact fact = {.kind = HA_FACT_COMMIT, .guest = i, .mig = g->mig};
         ha_propose(ha, &fact);
-    } else if (!prepared && (desk->cancel_mig == g->mig || bad || !ha_wanted(g) ||
+    } else if (!prepared && bad) {
+        abort_failed(ha, i);
+    } else if (!prepared && (desk->cancel_mig == g->mig || !ha_wanted(g) ||
                              target_silent(ha, g, desk))) {
         abort_mig(ha, i);
     }

@@ -41,6 +41,7 @@ enum ha_event_type {
     HA_EV_CONFIG,         /* a new, checked configuration */
     HA_EV_DEFINITION,     /* a definition was made from a guest's configuration file on this host */
     HA_EV_SHUTDOWN,       /* the host is going down: give up guests, then disarm */
+    HA_EV_TRANSFER,       /* how a transfer of this host goes, for all hosts' status */
 };
 
 enum ha_def_flags {
@@ -132,6 +133,20 @@ enum ha_command {
     HA_CMD_HOST_CLEAR,     /* host: forget its losses (end of quarantine) */
 };
 
+/* How a transfer goes; not a fact: what was heard last. */
+struct ha_transfer {
+    char guest[HA_NAME_MAX];
+    uint64_t mig;
+    bool failed;       /* text says why */
+    bool target;       /* the target says so; else the source */
+    uint64_t bytes;    /* sent so far */
+    uint64_t rate;     /* bytes a second, lately */
+    ha_ms elapsed_ms;
+    uint32_t round;    /* over the guest's memory; 0: not known */
+    uint64_t left_kib; /* of this round; 0: not known */
+    char text[HA_TEXT_MAX]; /* how it is protected, or why it failed */
+};
+
 struct ha_request {
     uint64_t client; /* comes back in HA_ACT_REPLY; any number but 0 */
     enum ha_command command;
@@ -217,6 +232,7 @@ struct ha_event {
         const struct ha_request *client;
         const struct ha_config *config;
         const struct ha_definition *definition;
+        const struct ha_transfer *transfer;
         const char *text;
     } u;
 };
@@ -490,6 +506,10 @@ struct ha_guest_status {
     int priority;
     uint64_t memory_kib;
     unsigned restarts;
+    bool recalled;  /* is being stopped, to start on another host */
+    /* Of the move under way, or why the last one failed; NULL: nothing was heard. Borrowed until the
+     * next step. */
+    const struct ha_transfer *transfer;
     char why[HA_TEXT_MAX]; /* why it does not run, and the operator's way out; "" if all is well */
 };
 

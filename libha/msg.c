@@ -29,7 +29,7 @@ int ha_msg_get_head(struct ha_get *get, struct ha_msg_head *ret_head)
         return -EBADMSG;
     if (major != HA_MSG_MAJOR)
         return -ENOTSUP;
-    if (kind > HA_MSG_ANSWER)
+    if (kind > HA_MSG_TRANSFER)
         return -ENOMSG;
     *ret_head = (struct ha_msg_head){(enum ha_msg_kind)kind, instance, boot};
     return 0;
@@ -205,4 +205,41 @@ void ha_msg_get_ask(struct ha_get *get, struct ha_ask *ask)
     ha_get_name(get, ask->host);
     ha_get_name(get, ask->text);
     ha_get_name(get, ask->who);
+}
+
+void ha_msg_put_transfer(struct ha_put *put, const struct ha_transfer *t)
+{
+    size_t n = strnlen(t->text, HA_TEXT_MAX - 1);
+    ha_put_name(put, t->guest);
+    ha_put_u64(put, t->mig);
+    ha_put_u8(put, (uint8_t)(t->failed | t->target << 1));
+    ha_put_u64(put, t->bytes);
+    ha_put_u64(put, t->rate);
+    ha_put_u64(put, (uint64_t)t->elapsed_ms);
+    ha_put_u32(put, t->round);
+    ha_put_u64(put, t->left_kib);
+    ha_put_u8(put, (uint8_t)n);
+    ha_put_bytes(put, t->text, n);
+}
+
+void ha_msg_get_transfer(struct ha_get *get, struct ha_transfer *t)
+{
+    ha_get_name(get, t->guest);
+    t->mig = ha_get_u64(get);
+    uint8_t flags = ha_get_u8(get);
+    t->failed = flags & 1;
+    t->target = flags & 2;
+    t->bytes = ha_get_u64(get);
+    t->rate = ha_get_u64(get);
+    uint64_t elapsed = ha_get_u64(get);
+    t->elapsed_ms = elapsed < INT32_MAX ? (ha_ms)elapsed : INT32_MAX;
+    t->round = ha_get_u32(get);
+    t->left_kib = ha_get_u64(get);
+    size_t n = ha_get_u8(get);
+    const char *p = n < HA_TEXT_MAX ? ha_get_bytes(get, n) : NULL;
+    if (p)
+        memcpy(t->text, p, n);
+    else
+        get->failed = true;
+    t->text[p ? n : 0] = '\0';
 }

@@ -24,6 +24,7 @@ enum ha_msg_kind {
     HA_MSG_CHAIR,      /* the coordinator lives */
     HA_MSG_ASK,        /* an operator's command, to the coordinator */
     HA_MSG_ANSWER,     /* and back */
+    HA_MSG_TRANSFER,   /* how a transfer goes: for people, not for decisions */
 };
 
 /* A view: one exchange within a ring. k is 0 for a new ring, else the nonce of the `again` that
@@ -125,6 +126,8 @@ void ha_msg_get_cut(struct ha_get *get, struct ha_cut_age *ret_cut);
 void ha_msg_put_tell(struct ha_put *put, const struct ha_tell *tell);
 void ha_msg_get_tell(struct ha_get *get, struct ha_tell *ret_tell);
 void ha_msg_put_ask(struct ha_put *put, const struct ha_ask *ask);
+void ha_msg_put_transfer(struct ha_put *put, const struct ha_transfer *transfer);
+void ha_msg_get_transfer(struct ha_get *get, struct ha_transfer *ret_transfer);
 void ha_msg_get_ask(struct ha_get *get, struct ha_ask *ret_ask);
 
 #endif

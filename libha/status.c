@@ -298,6 +298,10 @@ static void why_owned(const struct ha *ha, const struct ha_guest_fact *g, uint32
         ha_say(r->why, size, "is being shut down");
         return;
     }
+    if (g->recall && g->state == HA_GUEST_RUNNING) {
+        ha_say(r->why, size, "is being shut down, to start on %s", ha_host_name(ha, g->prefer));
+        return;
+    }
     if (g->state == HA_GUEST_STARTING || g->state == HA_GUEST_ARRIVED) {
         bool here = g->owner == ha->self && i < ha->nlocals && ha->locals[i].error[0];
         ha_say(r->why, size, "is being started on %s%s%s", name, here ? "; last error: " : "",
@@ -309,7 +313,6 @@ static void why_owned(const struct ha *ha, const struct ha_guest_fact *g, uint32
 
 void ha_status_guest(const struct ha *ha, ha_ms now, size_t i, struct ha_guest_status *r)
 {
-    (void)now;
     const struct ha_guest_fact *g = &shown(ha)->guests[i];
     const struct ha_guest_config *c = ha_guest_config(ha, (uint32_t)i);
     *r = (struct ha_guest_status){.name = g->name,
@@ -325,7 +328,9 @@ void ha_status_guest(const struct ha *ha, ha_ms now, size_t i, struct ha_guest_s
                                   .mig = g->mig,
                                   .priority = c ? c->priority : 0,
                                   .memory_kib = ha_guest_need_kib(ha, shown(ha), (uint32_t)i),
-                                  .restarts = g->restarts};
+                                  .restarts = g->restarts,
+                                  .recalled = g->recall,
+                                  .transfer = ha_transfer_of(ha, g, now)};
     bool runs = g->state == HA_GUEST_RUNNING || g->state == HA_GUEST_MIGRATING;
     r->ended = g->owner == ha->self && runs && ha->inventory && i < ha->nlocals &&
                !ha->locals[i].have && !ha->locals[i].op && !ha->locals[i].unsure;

@@ -17,6 +17,7 @@ enum {
     HA_HOSTS_MAX = 64,      /* hosts of one cluster */
     HA_GUESTS_MAX = 8192,   /* guests of one cluster */
     HA_NAME_MAX = 64,       /* bytes of a host's or guest's name, with its NUL */
+    HA_ADDRESS_MAX = 46,    /* bytes of an IPv4 or IPv6 address as text, with its NUL */
     HA_TEXT_MAX = 200,      /* bytes of a reason or an error's text, with its NUL */
     HA_LEVELS_MAX = 8,      /* fence levels of one host */
     HA_MSG_MAX = 60 * 1024, /* bytes of one multicast message */

@@ -270,6 +270,7 @@ static void tell(struct sim_world *w, struct sim_host *h, const struct sim_news 
     case HA_EV_KEEPER:
     case HA_EV_INVENTORY:
     case HA_EV_CONFIG:
+    case HA_EV_TRANSFER: /* shows only */
         assert(!"not news");
     }
     if (news->type == HA_EV_DISCONNECTED || news->type == HA_EV_JOINED) {

@@ -105,6 +105,7 @@ static const struct named outcomes[] = {{"ok", SIM_OUT_OK},
                                         {"nothing", SIM_OUT_NOTHING},
                                         {"hang", SIM_OUT_HANG},
                                         {"slow", SIM_OUT_SLOW},
+                                        {"late", SIM_OUT_LATE},
                                         {NULL, 0}};
 static const struct named commands[] = {{"init", HA_CMD_INIT},
                                         {"start", HA_CMD_START},

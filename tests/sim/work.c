@@ -52,6 +52,8 @@ static struct sim_work *partner(struct sim_world *w, const struct sim_host *h,
                                 const struct sim_work *work);
 static void abort_work(struct sim_world *w, struct sim_host *h, struct sim_work *work,
                        sim_us delay);
+static void lose_peer(struct sim_world *w, struct sim_host *h, struct sim_work *work,
+                      sim_us delay);
 
 /* ------------------------------------------------------------------------------------- the end */
 
@@ -69,7 +71,7 @@ static void end(struct sim_world *w, struct sim_host *h, struct sim_work *work,
     bool moves = work->what == HA_OP_SEND || work->what == HA_OP_RECEIVE;
     struct sim_work *p = moves && result != HA_RESULT_OK ? partner(w, h, work) : NULL;
     if (p) /* its connection breaks */
-        abort_work(w, &w->hosts[work->peer], p, sim_delay(w, SIM_MS(100), SIM_MS(8000)));
+        lose_peer(w, &w->hosts[work->peer], p, sim_delay(w, SIM_MS(100), SIM_MS(8000)));
     work->stage = SIM_WORK_ANSWERS;
     work->result = result;
     SIM_LOG(w, "%s op %s %s inc %llu %s", h->name, ha_op_name(work->what),
@@ -143,6 +145,20 @@ static void abort_work(struct sim_world *w, struct sim_host *h, struct sim_work 
     later(w, h, work, SIM_EV_WORK_END, delay);
 }
 
+/* The other end has gone. What a source had sent may still arrive, even after the decision: an image
+ * that is complete and too late. */
+static void lose_peer(struct sim_world *w, struct sim_host *h, struct sim_work *work, sim_us delay)
+{
+    if (work->what == HA_OP_RECEIVE && work->xfer == 2 && work->stage == SIM_WORK_RUNS &&
+        !work->aborted && !work->late && sim_chance(w, 300)) {
+        work->late = true;
+        later(w, h, work, SIM_EV_WORK_END, sim_delay(w, SIM_MS(20), SIM_MS(20000)));
+        return;
+    }
+    if (!work->late)
+        abort_work(w, h, work, delay);
+}
+
 void sim_work_peer_lost(struct sim_world *w, unsigned lost)
 {
     for (unsigned i = 0; i < w->nhosts; i++)
@@ -150,7 +166,7 @@ void sim_work_peer_lost(struct sim_world *w, unsigned lost)
             struct sim_work *work = &w->hosts[i].works[k];
             bool moves = work->what == HA_OP_SEND || work->what == HA_OP_RECEIVE;
             if (active(work) && moves && work->peer == lost)
-                abort_work(w, &w->hosts[i], work, sim_delay(w, SIM_MS(200), SIM_MS(5000)));
+                lose_peer(w, &w->hosts[i], work, sim_delay(w, SIM_MS(200), SIM_MS(5000)));
         }
 }
 
@@ -239,10 +255,26 @@ static bool apply(struct sim_world *w, struct sim_host *h, struct sim_work *work
     return true;
 }
 
+static void arrive_late(struct sim_world *w, struct sim_host *h, struct sim_work *work)
+{
+    struct sim_copy *image = sim_copy_find(h, work->copy);
+    if (image) {
+        image->building = false;
+        image->restored = true;
+        image->image = work->image;
+    }
+    SIM_LOG(w, "%s has the image of %s, late", h->name, w->guests[work->guest].name);
+    end(w, h, work, image ? HA_RESULT_OK : HA_RESULT_FAILED);
+}
+
 static void finish(struct sim_world *w, struct sim_host *h, struct sim_work *work)
 {
     if (work->stage != SIM_WORK_RUNS)
         return;
+    if (work->late && !(work->aborted && sim_chance(w, 500))) {
+        arrive_late(w, h, work);
+        return;
+    }
     if (work->aborted) {
         end_aborted(w, h, work);
         return;
@@ -299,7 +331,7 @@ static void break_transfer(struct sim_world *w, struct sim_host *h, struct sim_w
 {
     abort_work(w, h, work, sim_delay(w, SIM_MS(100), SIM_MS(8000)));
     if (p)
-        abort_work(w, &w->hosts[work->peer], p, sim_delay(w, SIM_MS(100), SIM_MS(8000)));
+        lose_peer(w, &w->hosts[work->peer], p, sim_delay(w, SIM_MS(100), SIM_MS(8000)));
 }
 
 static void transfer(struct sim_world *w, struct sim_host *h, struct sim_work *work)
@@ -327,9 +359,16 @@ static void transfer(struct sim_world *w, struct sim_host *h, struct sim_work *w
         c->mig = work->mig;
         c->image = w->guests[work->guest].version;
         work->xfer = p->xfer = 2;
+        p->image = c->image;
         SIM_LOG(w, "%s suspended %s for %s", h->name, w->guests[work->guest].name, to->name);
         sim_inventory_soon(w, h);
         later(w, h, work, SIM_EV_XFER, sim_delay(w, SIM_MS(50), SIM_MS(1500)));
+        return;
+    }
+    if (work->outcome == SIM_OUT_LATE) {
+        p->late = true;
+        later(w, to, p, SIM_EV_WORK_END, SIM_MS(6000));
+        end(w, h, work, HA_RESULT_UNKNOWN);
         return;
     }
     image->building = false;
@@ -354,7 +393,10 @@ static enum sim_outcome roll(struct sim_world *w, struct sim_host *h, const stru
     uint32_t x = sim_rng_below(&w->op_rng, 1000);
     if (x < r->op_fail)
         return SIM_OUT_FAIL;
-    if ((x -= r->op_fail) < r->op_lost)
+    if ((x -= r->op_fail) < r->op_lost && work->what == HA_OP_SEND &&
+        sim_rng_chance(&w->op_rng, 500))
+        return SIM_OUT_LATE;
+    if (x < r->op_lost)
         return sim_rng_chance(&w->op_rng, 600) ? SIM_OUT_LOST : SIM_OUT_NOTHING;
     if ((x -= r->op_lost) < r->op_hang)
         return SIM_OUT_HANG;

@@ -153,6 +153,7 @@ enum sim_outcome {
     SIM_OUT_NOTHING, /* no effect, answer UNKNOWN */
     SIM_OUT_HANG,    /* UNKNOWN at the time-out; the worker lives on, effect later or never */
     SIM_OUT_SLOW,    /* ok, but takes long */
+    SIM_OUT_LATE,    /* send: UNKNOWN once suspended, but the image is on its way and arrives later */
 };
 
 /* An operation of the driver. */
@@ -172,6 +173,8 @@ struct sim_work {
     bool answered;
     bool aborted;
     int xfer; /* 0: waits for its partner; 1: transfers; 2: suspended */
+    bool late; /* target: the source is gone, but all of the image was on its way */
+    uint32_t image; /* target: what comes with it */
 };
 
 struct sim_guest {

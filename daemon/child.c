@@ -8,11 +8,16 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#ifndef XVM_LIBEXEC_DIR
+#define XVM_LIBEXEC_DIR "/usr/libexec/xvm-had"
+#endif
 
 enum {
     KILL_GRACE_US = 2 * 1000 * 1000, /* from SIGKILL to giving up on a process that cannot die */
@@ -227,7 +232,8 @@ static int on_not_started(sd_event_source *source, void *user)
 
 /* posix_spawn: vfork inside, so a big daemon does not pay for its size, and a failed exec is told.
  */
-static int spawn(struct xvm_child *child, const struct xvm_child_spec *spec, const int fds[3])
+static int spawn(struct xvm_child *child, const struct xvm_child_spec *spec, const int *fds,
+                 int nfds)
 {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attr;
@@ -241,10 +247,10 @@ static int spawn(struct xvm_child *child, const struct xvm_child_spec *spec, con
     sigemptyset(&none);
     sigfillset(&all);
     int e = 0;
-    for (int i = 0; i < 3 && !e; i++)
+    for (int i = 0; i < nfds && !e; i++)
         e = posix_spawn_file_actions_adddup2(&actions, fds[i], i);
     if (!e)
-        e = posix_spawn_file_actions_addclosefrom_np(&actions, 3);
+        e = posix_spawn_file_actions_addclosefrom_np(&actions, nfds);
     if (!e)
         e = posix_spawn_file_actions_addchdir_np(&actions, "/");
     if (!e)
@@ -272,6 +278,18 @@ static int spawn(struct xvm_child *child, const struct xvm_child_spec *spec, con
     return e;
 }
 
+/* Copies with numbers above all that the program will know, so that giving it one does not
+ * overwrite another. */
+static int raise_fds(const int *from, size_t n, int *to)
+{
+    for (size_t i = 0; i < n; i++) {
+        to[i] = fcntl(from[i], F_DUPFD_CLOEXEC, 3 + XVM_CHILD_FDS);
+        if (to[i] < 0)
+            return errno;
+    }
+    return 0;
+}
+
 /* Makes the three streams and starts the program. Fills start_errno; never fails otherwise. */
 static void start(struct xvm_child *child, const struct xvm_child_spec *spec)
 {
@@ -279,13 +297,16 @@ static void start(struct xvm_child *child, const struct xvm_child_spec *spec)
     if (pipe2(in, O_CLOEXEC) < 0 || pipe2(out, O_CLOEXEC) < 0 || pipe2(err, O_CLOEXEC) < 0) {
         child->start_errno = errno;
     } else {
-        /* A descriptor that is already 0..2 would be overwritten by the dup2 of another. */
-        int fds[3] = {in[0], out[1], err[1]};
-        for (int i = 0; i < 3 && !child->start_errno; i++)
-            if (fds[i] <= 2)
-                child->start_errno = EBADF;
+        const int streams[3] = {in[0], out[1], err[1]};
+        int fds[3 + XVM_CHILD_FDS] = {-1, -1, -1, -1, -1, -1, -1};
+        assert(spec->nfds <= XVM_CHILD_FDS);
+        child->start_errno = raise_fds(streams, 3, fds);
         if (!child->start_errno)
-            child->start_errno = spawn(child, spec, fds);
+            child->start_errno = raise_fds(spec->fds, spec->nfds, fds + 3);
+        if (!child->start_errno)
+            child->start_errno = spawn(child, spec, fds, 3 + (int)spec->nfds);
+        for (int i = 0; i < 3 + XVM_CHILD_FDS; i++)
+            close_fd(&fds[i]);
     }
     close_fd(&in[0]);
     close_fd(&out[1]);
@@ -383,6 +404,25 @@ struct xvm_child *xvm_child_free(struct xvm_child *child)
 struct xvm_child *xvm_child_abandon(struct xvm_child *child)
 {
     return child ? destroy(child) : NULL;
+}
+
+char *xvm_child_find(const char *name, const char *variable)
+{
+    const char *said = secure_getenv(variable);
+    if (said)
+        return strdup(said);
+    char self[4096], *program = NULL;
+    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    if (n > 0) {
+        self[n] = '\0';
+        char *slash = strrchr(self, '/');
+        if (slash && asprintf(&program, "%.*s/%s", (int)(slash - self), self, name) >= 0) {
+            if (access(program, X_OK) == 0)
+                return program;
+            free(program);
+        }
+    }
+    return asprintf(&program, "%s/%s", XVM_LIBEXEC_DIR, name) < 0 ? NULL : program;
 }
 
 /* Length of the valid UTF-8 sequence at s (no overlong forms, no surrogates); 0: invalid. */

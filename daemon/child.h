@@ -11,6 +11,7 @@
 
 enum {
     XVM_CHILD_TAIL = 4096, /* bytes kept of each output stream: the last ones */
+    XVM_CHILD_FDS = 4,
 };
 
 struct xvm_child;
@@ -35,6 +36,8 @@ struct xvm_child_spec {
     char *const *envp;
     const char *input; /* given on standard input; copied */
     size_t input_len;
+    const int *fds; /* the program gets copies of them as 3, 4, ... (borrowed; may be NULL) */
+    size_t nfds;    /* at most XVM_CHILD_FDS */
     ha_ms timeout_ms; /* 0: none */
 };
 
@@ -55,6 +58,10 @@ void xvm_child_signal(struct xvm_child *child, int sig);
 struct xvm_child *xvm_child_free(struct xvm_child *child);
 /* Lets the program go on alone; done is not called. */
 struct xvm_child *xvm_child_abandon(struct xvm_child *child);
+
+/* Path of a program of ours: what the environment variable says, else beside our own program (a
+ * build folder, an unpacked archive), else where it is installed. malloc'd; NULL: out of memory. */
+char *xvm_child_find(const char *name, const char *variable);
 
 /* Copies one line's worth of `from` for an operator's eyes: control characters and invalid UTF-8
  * become spaces, runs of blanks become one, and if it is too long its end is kept. */

@@ -124,7 +124,7 @@ static uint64_t fnv1a(const char *data, size_t len)
 
 struct top {
     const struct xvm_node *cluster, *driver, *process, *watchdog, *timers, *fencing, *fence_devices,
-        *hosts, *guest_defaults, *guests;
+        *hosts, *guest_defaults, *guests, *migration;
 };
 
 #define TOP(name, must)                                                                            \
@@ -136,7 +136,7 @@ static const struct xvm_field top_fields[] = {
     TOP(cluster, true),        TOP(driver, false), TOP(process, false),
     TOP(watchdog, false),      TOP(timers, false), TOP(fencing, false),
     TOP(fence_devices, false), TOP(hosts, true),   TOP(guest_defaults, false),
-    TOP(guests, false),
+    TOP(guests, false),        TOP(migration, false),
 };
 
 #define FIELD(name) offsetof(struct ha_config, name)
@@ -354,6 +354,7 @@ static void read_top(struct xvm_loader *l, const struct xvm_node *root, bool hav
         xvm_read_devices(l, top.fence_devices);
     if (top.hosts != NULL)
         xvm_read_hosts(l, top.hosts);
+    xvm_read_migration(l, top.migration);
     xvm_read_guests(l, top.guest_defaults, top.guests);
 }
 
@@ -461,6 +462,7 @@ struct ha_config *xvm_config_free(struct ha_config *config)
     free(config->driver);
     free(config->shared_dir);
     free(config->watchdog_device);
+    free(config->migration.authkey);
     free(config);
     return NULL;
 }

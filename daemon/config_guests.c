@@ -113,6 +113,7 @@ static const struct xvm_field guest_fields[] = {
      .min = 1000,
      .max = DAY_MS},
     {.key = "restart", .read = read_restart},
+    {.key = "move", .read = xvm_read_move},
 };
 enum { NFIELDS = sizeof(guest_fields) / sizeof(guest_fields[0]) };
 

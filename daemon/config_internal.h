@@ -98,6 +98,11 @@ void xvm_read_devices(struct xvm_loader *l, const struct xvm_node *node);
 void xvm_read_hosts(struct xvm_loader *l, const struct xvm_node *node);
 void xvm_read_guests(struct xvm_loader *l, const struct xvm_node *defaults,
                      const struct xvm_node *node);
+/* After the hosts. NULL: nothing is written, the defaults hold. */
+void xvm_read_migration(struct xvm_loader *l, const struct xvm_node *node);
+/* A guest's `move`, for its table of fields; out: struct ha_guest_config. */
+int xvm_read_move(struct xvm_loader *l, const struct xvm_field *f, const struct xvm_node *v,
+                  void *out);
 int xvm_read_levels(struct xvm_loader *l, const struct xvm_node *node, struct ha_host_config *host);
 
 #endif

@@ -5,6 +5,7 @@
 #ifndef XVM_COROSYNC_H
 #define XVM_COROSYNC_H
 
+#include <netinet/in.h>
 #include <systemd/sd-event.h>
 
 #include "config.h"
@@ -12,10 +13,14 @@
 
 struct xvm_corosync;
 
+enum { XVM_LINKS_MAX = 8 }; /* of one node, as knet has it */
+
 /* A node of corosync's nodelist. */
 struct xvm_corosync_node {
     ha_node node;
     char name[HA_NAME_MAX]; /* "": the nodelist has none */
+    /* Of its links, in their order; IPv4 as mapped IPv6, all zero: none. */
+    struct in6_addr links[XVM_LINKS_MAX];
 };
 
 /* What cmap says, read at each connect. */

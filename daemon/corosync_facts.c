@@ -3,7 +3,9 @@
 #include "corosync_facts.h"
 
 #include <corosync/cmap.h>
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netdb.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,6 +52,41 @@ static cs_error_t read_ring(cmap_handle_t cmap, struct xvm_ring_facts *ring)
     return CS_OK;
 }
 
+/* A link may be named in corosync.conf. This runs in a helper thread, a name server may take its
+ * time. */
+static void resolve(const char *text, struct in6_addr *ret_address)
+{
+    const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+    struct addrinfo *found = NULL;
+
+    if (getaddrinfo(text, NULL, &hints, &found) != 0)
+        return;
+    if (found->ai_family == AF_INET6) {
+        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)(const void *)found->ai_addr;
+
+        *ret_address = in6->sin6_addr;
+    } else if (found->ai_family == AF_INET) {
+        const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)found->ai_addr;
+
+        memset(ret_address, 0, sizeof(*ret_address));
+        memset(&ret_address->s6_addr[10], 0xff, 2);
+        memcpy(&ret_address->s6_addr[12], &in->sin_addr, 4);
+    }
+    freeaddrinfo(found);
+}
+
+static void read_links(cmap_handle_t cmap, unsigned position, struct xvm_corosync_node *node)
+{
+    for (unsigned i = 0; i < XVM_LINKS_MAX; i++) {
+        char key[CMAP_KEYNAME_MAXLEN + 1], *text = NULL;
+
+        snprintf(key, sizeof(key), "nodelist.node.%u.ring%u_addr", position, i);
+        if (cmap_get_string(cmap, key, &text) == CS_OK)
+            resolve(text, &node->links[i]);
+        free(text);
+    }
+}
+
 static void read_node(cmap_handle_t cmap, unsigned position, struct xvm_corosync_facts *facts)
 {
     struct xvm_corosync_node *node = &facts->nodes[facts->nnodes];
@@ -65,6 +102,7 @@ static void read_node(cmap_handle_t cmap, unsigned position, struct xvm_corosync
     if (cmap_get_string(cmap, key, &name) == CS_OK)
         snprintf(node->name, sizeof(node->name), "%s", name);
     free(name);
+    read_links(cmap, position, node);
     facts->nnodes++;
 }
 

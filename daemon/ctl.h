@@ -144,13 +144,15 @@ int ctl_plan(struct ctl *ctl, const struct ctl_command *command, char **args, in
 int ctl_config_check(struct ctl *ctl, const struct ctl_command *command, char **args, int nargs);
 
 /* ctl_wait.c: polls until the guest runs (or not), or moved away from `from`; says on the way what
- * is going on. */
+ * is going on: on a terminal in one line that changes, else in lines. `mig`: the last migration
+ * known before the command. */
 enum ctl_goal {
     GOAL_RUNNING,
     GOAL_STOPPED,
     GOAL_MOVED,
 };
-int ctl_wait(const struct ctl *ctl, const char *guest, enum ctl_goal goal, const char *from);
+int ctl_wait(const struct ctl *ctl, const char *guest, enum ctl_goal goal, const char *from,
+             long long mig);
 /* The guest's object in an answer of Status; borrowed; NULL: none of that name. */
 const json_t *ctl_find_guest(const json_t *status, const char *guest);
 

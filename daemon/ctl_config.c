@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* `xvmhactl config check`: looks for mistakes in a configuration, with or without a cluster. */
+#include <errno.h>
 #include <pthread.h>
 #include <string.h>
 #include <time.h>
 
 #include "config.h"
 #include "corosync_facts.h"
+#include "channel.h"
 #include "ctl.h"
 #include "version.h"
 
@@ -87,6 +89,14 @@ static void put_good(const struct ctl *ctl, const char *path, const struct ha_co
                  "its last beat, if no device says so before",
                  (double)(t->lease + t->watchdog + t->margin) / 1000);
         ctl_put_wrapped(ctl, STYLE_PLAIN, text, 0, 0);
+    }
+    /* On a host of the cluster, where the key should be. */
+    if (ring && config->migration.encrypted) {
+        char why[HA_TEXT_MAX];
+        int r = xvm_authkey_check(config->migration.authkey, why, sizeof(why));
+
+        if (r < 0 && r != -EACCES)
+            ctl_put_wrapped(ctl, STYLE_BAD, why, 0, 0);
     }
 }
 

@@ -17,12 +17,14 @@ int ctl_guest(struct ctl *ctl, const struct ctl_command *command, char **args, i
 
     (void)nargs;
     if (r == CTL_OK && (ctl->given & OPT_WAIT) != 0)
-        r = ctl_wait(ctl, args[0], goal_of(command->method), "");
+        r = ctl_wait(ctl, args[0], goal_of(command->method), "", 0);
     return r;
 }
 
-/* Where the guest is now, so that --wait can tell that it left. */
-static int where_is(const struct ctl *ctl, const char *guest, char *buf, size_t size)
+/* Where the guest is now, so that --wait can tell that it left; and its last failed move, so that
+ * it can tell a new failure from an old one. */
+static int where_is(const struct ctl *ctl, const char *guest, char *buf, size_t size,
+                    long long *ret_mig)
 {
     json_t *status = NULL;
     const json_t *g;
@@ -32,6 +34,7 @@ static int where_is(const struct ctl *ctl, const char *guest, char *buf, size_t 
         return r;
     g = ctl_find_guest(status, guest);
     snprintf(buf, size, "%s", g != NULL ? ctl_string(g, "host") : "");
+    *ret_mig = g != NULL ? ctl_int(json_object_get(g, "transfer"), "migration") : 0;
     json_decref(status);
     return CTL_OK;
 }
@@ -42,6 +45,7 @@ int ctl_move(struct ctl *ctl, const struct ctl_command *command, char **args, in
     const char *host = nargs > 1 ? args[1] : "";
     bool wait = (ctl->given & OPT_WAIT) != 0;
     char from[128] = "";
+    long long mig = 0;
     int r = CTL_OK;
 
     (void)command;
@@ -54,10 +58,10 @@ int ctl_move(struct ctl *ctl, const struct ctl_command *command, char **args, in
         strcmp(type, "normal") != 0)
         return ctl_usage_error("move --type %s, expected live, migrate or normal", type);
     if (wait)
-        r = where_is(ctl, args[0], from, sizeof(from));
+        r = where_is(ctl, args[0], from, sizeof(from), &mig);
     if (r == CTL_OK)
         r = ctl_request_print(ctl, "move", args[0], host, type);
     if (r == CTL_OK && wait && strcmp(from, host) != 0)
-        r = ctl_wait(ctl, args[0], GOAL_MOVED, from);
+        r = ctl_wait(ctl, args[0], GOAL_MOVED, from, mig);
     return r;
 }

@@ -103,6 +103,15 @@ static void act_halt(struct xvm_daemon *d, const struct ha_action *action)
     xvm_daemon_exit(d, XVM_EXIT_HALT);
 }
 
+/* Transfers get to the driver by way of their connection. */
+static void start_guest_op(struct xvm_daemon *d, const struct ha_action *action)
+{
+    if (action->u.guest.what == HA_OP_SEND || action->u.guest.what == HA_OP_RECEIVE)
+        xvm_migration_start(d->migration, action);
+    else
+        d->driver_ops->start(d->driver, action, NULL);
+}
+
 /* 0, or a negative errno: nothing that follows may be carried out. */
 static int act(struct xvm_daemon *d, const struct ha_action *action)
 {
@@ -125,10 +134,11 @@ static int act(struct xvm_daemon *d, const struct ha_action *action)
         return 0;
     case HA_ACT_GUEST:
         if (!xvm_supply_hold(d->supply, action))
-            d->driver_ops->start(d->driver, action);
+            start_guest_op(d, action);
         return 0;
     case HA_ACT_GUEST_CANCEL:
-        d->driver_ops->cancel(d->driver, action->u.cancel.id, action->u.cancel.guest);
+        if (!xvm_migration_cancel(d->migration, action->u.cancel.id))
+            d->driver_ops->cancel(d->driver, action->u.cancel.id, action->u.cancel.guest);
         return 0;
     case HA_ACT_FENCE:
         xvm_fencer_launch(d->fencer, action->u.fence.id, action->u.fence.node,
@@ -280,6 +290,14 @@ static void on_done(void *user, uint64_t op, enum ha_result result, const char *
     xvm_daemon_step(user, &event);
 }
 
+static void on_driver_done(void *user, uint64_t op, enum ha_result result, const char *text)
+{
+    struct xvm_daemon *d = user;
+
+    xvm_migration_ended(d->migration, op, result, text);
+    on_done(d, op, result, text);
+}
+
 static void on_inventory(void *user, bool known, const struct ha_copy *copies, size_t n,
                          uint64_t memory_kib)
 {
@@ -325,7 +343,7 @@ static void on_release(void *user, const struct ha_action *action, const char *w
     if (why)
         on_done(d, action->u.guest.op, HA_RESULT_FAILED, why);
     else
-        d->driver_ops->start(d->driver, action);
+        start_guest_op(d, action);
 }
 
 const struct xvm_supply_sink xvm_daemon_supply_sink = {
@@ -335,9 +353,31 @@ const struct xvm_supply_sink xvm_daemon_supply_sink = {
 
 const struct xvm_driver_sink xvm_daemon_driver_sink = {
     .made = on_made,
-    .done = on_done,
+    .done = on_driver_done,
     .inventory = on_inventory,
     .exited = on_exited,
+};
+
+static void on_connection(void *user, const struct ha_action *action,
+                          const struct xvm_channel *channel)
+{
+    struct xvm_daemon *d = user;
+
+    d->driver_ops->start(d->driver, action, channel);
+}
+
+static void on_transfer(void *user, const struct ha_transfer *transfer)
+{
+    struct ha_event event = {.type = HA_EV_TRANSFER};
+
+    event.u.transfer = transfer;
+    xvm_daemon_step(user, &event);
+}
+
+const struct xvm_migration_env xvm_daemon_migration_env = {
+    .start = on_connection,
+    .done = on_done,
+    .transfer = on_transfer,
 };
 
 const struct xvm_journal_sink xvm_daemon_journal_sink = {

@@ -18,6 +18,7 @@
 #include "journal.h"
 #include "keeper_link.h"
 #include "marks.h"
+#include "migration.h"
 #include "supply.h"
 #include "../libha/ha.h"
 
@@ -62,6 +63,7 @@ struct xvm_daemon {
     const struct xvm_driver_ops *driver_ops;
     struct xvm_driver *driver;
     struct xvm_supply *supply;
+    struct xvm_migration *migration;
     sd_event_source *tick_timer, *status_timer;
     bool ready;                  /* told systemd */
     char waits_for[HA_TEXT_MAX]; /* while not started: for what */
@@ -86,6 +88,7 @@ const char *xvm_daemon_host_name(const struct xvm_daemon *d, ha_node node);
 extern const struct xvm_driver_sink xvm_daemon_driver_sink;
 extern const struct xvm_journal_sink xvm_daemon_journal_sink;
 extern const struct xvm_supply_sink xvm_daemon_supply_sink;
+extern const struct xvm_migration_env xvm_daemon_migration_env; /* the functions in it */
 void xvm_daemon_fenced(void *user, uint64_t id, enum ha_result result, const char *text);
 void xvm_daemon_event(void *user, struct ha_event *event);
 void xvm_daemon_command(void *user, const struct ha_request *request);

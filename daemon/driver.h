@@ -11,6 +11,43 @@
 
 struct xvm_driver;
 
+/* What a transfer goes through, ready to use: both hosts hold the cluster's key and mean the same
+ * decision (daemon/migration.h says how that is made sure), and it is encrypted as configured. The
+ * descriptors are borrowed for the call of start(); the worker inherits copies of them.
+ *
+ * What a driver's worker (send and receive, started with `--channel FD --progress FD`) has to do:
+ *
+ *  1. receiver: checks what can be checked without touching the guest (memory, configuration,
+ *     disks), then writes the byte XVM_CHANNEL_READY;
+ *  2. sender: waits for that byte before it does anything to the guest, then sends the image in a
+ *     form of its own. That form says where the image ends: an end of file is never the end of an
+ *     image, it may be a cut cable or somebody's doing. A live move suspends as late as it can;
+ *  3. receiver: restores, and once the copy is complete, paused, with `inc` and `mig` on it (so
+ *     that it is in the inventory, whatever happens to the worker), writes XVM_CHANNEL_COMPLETE
+ *     and ends with OK. If it fails it leaves no copy; what it cannot remove is in the inventory;
+ *  4. sender: ends with OK once it has read XVM_CHANNEL_COMPLETE, its copy suspended with `mig` on
+ *     it. If the image cannot have become complete at the target it ends with FAILED (lets the
+ *     guest run on if it can, or leaves it suspended), in any other case with UNKNOWN.
+ *
+ * Reads and writes block; the stream may be a TCP socket (kernel TLS or none) or a socket pair with
+ * a relay behind it: read(2), write(2), poll(2) and shutdown(2) only. End of file, EPIPE, EIO and
+ * ECONNRESET all mean that the other end is gone. SIGTERM asks the worker to stop at once: it
+ * then ends with FAILED if the end of the image was not sent, else with UNKNOWN (the decision knows
+ * what became of it). The worker ends, or calls shutdown(FD, SHUT_RDWR), only when it needs nothing
+ * more from the other end.
+ *
+ * On the progress descriptor the worker may write lines, `round N LEFT_KIB\n`: the N-th pass over
+ * the guest's memory (from 1), and how much is still to send in it (0: not known). */
+enum {
+    XVM_CHANNEL_READY = 'R',
+    XVM_CHANNEL_COMPLETE = 'C',
+};
+
+struct xvm_channel {
+    int stream;
+    int progress; /* -1: nobody listens */
+};
+
 /* Where answers go. Pointers passed to a sink function are borrowed for the call. */
 struct xvm_driver_sink {
     void (*done)(void *user, uint64_t op, enum ha_result result, const char *text);
@@ -48,8 +85,11 @@ struct xvm_driver_ops {
                 struct ha_error *ret_error);
     struct xvm_driver *(*free)(struct xvm_driver *driver); /* guests live on */
     void (*set_config)(struct xvm_driver *driver, const struct ha_config *config);
-    /* Starts the operation of an HA_ACT_GUEST action. It always ends with sink->done. */
-    void (*start)(struct xvm_driver *driver, const struct ha_action *action);
+    /* Starts the operation of an HA_ACT_GUEST action. It always ends with sink->done. `channel`:
+     * for HA_OP_SEND and HA_OP_RECEIVE, which are started only once the other end is there; else
+     * NULL. */
+    void (*start)(struct xvm_driver *driver, const struct ha_action *action,
+                  const struct xvm_channel *channel);
     /* op 0: the transfer that a worker of an earlier daemon still does for `guest`. */
     void (*cancel)(struct xvm_driver *driver, uint64_t op, const char *guest);
     /* Asks for a fresh inventory; the answer comes through the sink. */

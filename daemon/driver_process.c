@@ -15,10 +15,6 @@
 #include <sys/inotify.h>
 #include <unistd.h>
 
-#ifndef XVM_LIBEXEC_DIR
-#define XVM_LIBEXEC_DIR "/usr/libexec/xvm-had"
-#endif
-
 enum {
     RETRY_MS = 20,
     UNCLEAR_MAX = 25,        /* looks before a half-done guest makes the inventory "unknown" */
@@ -204,6 +200,16 @@ static const char *const op_names[] = {
     [HA_OP_RECEIVE] = "receive", [HA_OP_RESUME] = "resume",
 };
 
+/* The other end must see that nobody is here any more. */
+static void close_channel(struct xvm_op *op)
+{
+    if (op->stream >= 0)
+        close(op->stream);
+    if (op->progress >= 0)
+        close(op->progress);
+    op->stream = op->progress = -1;
+}
+
 static void finish(struct xvm_op *op, enum ha_result result, const char *text)
 {
     struct xvm_driver *driver = op->driver;
@@ -214,6 +220,7 @@ static void finish(struct xvm_op *op, enum ha_result result, const char *text)
     if (op->what == HA_OP_DESTROY && result != HA_RESULT_OK)
         xvm_process_expect(driver, op->guest, op->inc, false);
     xvm_process_look_soon(driver);
+    close_channel(op);
     driver->sink->done(driver->user, op->id, result, text);
     free(op);
 }
@@ -300,10 +307,23 @@ static int run_worker(struct xvm_op *op, ha_ms timeout_ms)
                     until,
                     (char *)"--timeout",
                     timeout,
+                    /* only for transfers */
+                    op->stream < 0 ? NULL : (char *)"--channel",
+                    (char *)"3",
+                    op->kind == HA_MOVE_LIVE ? (char *)"--live" : (char *)"--suspended",
+                    op->progress < 0 ? NULL : (char *)"--progress",
+                    (char *)"4",
                     NULL};
-    const struct xvm_child_spec spec = {
-        .path = driver->program, .argv = argv, .envp = environ, .timeout_ms = timeout_ms};
-    return xvm_child_new(driver->loop, &spec, on_worker, op, &op->child);
+    const int fds[] = {op->stream, op->progress};
+    const struct xvm_child_spec spec = {.path = driver->program,
+                                        .argv = argv,
+                                        .envp = environ,
+                                        .fds = fds,
+                                        .nfds = op->stream < 0 ? 0 : op->progress < 0 ? 1 : 2,
+                                        .timeout_ms = timeout_ms};
+    int r = xvm_child_new(driver->loop, &spec, on_worker, op, &op->child);
+    close_channel(op);
+    return r;
 }
 
 /* A destroy ends the workers that are in its way; what they did is then unknown, and soon gone. */
@@ -334,7 +354,17 @@ static void start_op(struct xvm_op *op)
         fail_soon(op, "a worker could not be started");
 }
 
-static void process_start(struct xvm_driver *driver, const struct ha_action *action)
+/* The channel is borrowed for the call, the worker may start later. */
+static void keep_channel(struct xvm_op *op, const struct xvm_channel *channel)
+{
+    op->stream = channel ? fcntl(channel->stream, F_DUPFD_CLOEXEC, 0) : -1;
+    op->progress = channel && channel->progress >= 0
+                       ? fcntl(channel->progress, F_DUPFD_CLOEXEC, 0)
+                       : -1;
+}
+
+static void process_start(struct xvm_driver *driver, const struct ha_action *action,
+                          const struct xvm_channel *channel)
 {
     assert(action->type == HA_ACT_GUEST);
     struct xvm_op *op = calloc(1, sizeof(*op));
@@ -350,7 +380,9 @@ static void process_start(struct xvm_driver *driver, const struct ha_action *act
     op->mig = action->u.guest.mig;
     op->until = action->u.guest.until;
     op->timeout_ms = action->u.guest.timeout_ms;
+    op->kind = action->u.guest.kind;
     op->asked = xvm_boot_ms();
+    keep_channel(op, channel);
     /* At the end: the oldest worker of a guest is the one that holds its lock. */
     struct xvm_op **at = &driver->ops;
     while (*at)
@@ -399,26 +431,6 @@ static void process_cancel(struct xvm_driver *driver, uint64_t id, const char *g
 
 /* ----------------------------------------------------------------------------------- the driver */
 
-/* Beside the daemon (a build folder, an unpacked archive), else where it is installed. */
-static char *find_program(void)
-{
-    const char *said = secure_getenv("XVM_HA_GUEST");
-    if (said)
-        return strdup(said);
-    char self[4096], *program = NULL;
-    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    if (n > 0) {
-        self[n] = '\0';
-        char *slash = strrchr(self, '/');
-        if (slash && asprintf(&program, "%.*s/xvm-ha-guest", (int)(slash - self), self) >= 0) {
-            if (access(program, X_OK) == 0)
-                return program;
-            free(program);
-        }
-    }
-    return strdup(XVM_LIBEXEC_DIR "/xvm-ha-guest");
-}
-
 static struct xvm_driver *process_free(struct xvm_driver *driver)
 {
     if (!driver)
@@ -427,6 +439,7 @@ static struct xvm_driver *process_free(struct xvm_driver *driver)
         struct xvm_op *op = driver->ops;
         driver->ops = op->next;
         op->child = xvm_child_abandon(op->child); /* the next daemon waits for it */
+        close_channel(op);
         free(op);
     }
     xvm_process_unwatch_all(driver);
@@ -495,7 +508,7 @@ static int process_open(const struct xvm_driver_env *env, struct xvm_driver **re
     driver->user = env->user;
     driver->host_name = strdup(env->host_name);
     driver->run_dir = strdup(env->run_dir);
-    driver->program = find_program();
+    driver->program = xvm_child_find("xvm-ha-guest", "XVM_HA_GUEST");
     int r = driver->host_name && driver->run_dir && driver->program ? attach(driver) : -ENOMEM;
     if (r < 0) {
         process_free(driver);

@@ -18,6 +18,8 @@ struct xvm_op {
     uint64_t inc, mig;
     ha_ms until, timeout_ms;
     ha_ms asked;             /* when it was asked for */
+    enum ha_move_kind kind;
+    int stream, progress;    /* of a transfer, until its worker has them; else -1 */
     const char *problem;     /* it cannot be started; the answer is on its way */
     struct xvm_child *child; /* NULL: not started yet */
 };

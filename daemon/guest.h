@@ -23,6 +23,8 @@ struct xvm_worker_options {
     uint64_t inc, mig;
     ha_ms until;      /* CLOCK_BOOTTIME; do not begin at or after it; 0: no limit */
     ha_ms timeout_ms; /* 0: none */
+    int channel, progress; /* of a transfer, see driver.h; -1: none */
+    bool live;        /* a transfer that lets the guest run as long as it can */
 };
 
 /* Is a guest until it ends; returns an exit code. */

@@ -10,7 +10,6 @@
  *   RUN_DIR/guests/NAME/exit       how the guest ended by its own will
  *   RUN_DIR/guests/NAME/ctl        the guest's control socket
  *   SHARED_DIR/NAME.disk           the disk; the lock on it is the right to write
- *   SHARED_DIR/NAME.mig-ID         image of a migration
  *   SHARED_DIR/NAME.behave         for tests: how the guest shall misbehave
  *   SHARED_DIR/violations          double starts that the lock on a disk has caught
  *
@@ -72,6 +71,8 @@ struct xvm_guest_behave {
     ha_ms crash_after_ms, reboot_after_ms, poweroff_after_ms; /* of running; 0: never */
     enum ha_exit exit; /* how it ends when asked to shut down */
     ha_ms tick_ms;
+    ha_ms complete_ms;  /* how long its target's worker lives on after the image is complete */
+    uint64_t image_kib; /* how much memory a move has to carry */
 };
 
 ha_ms xvm_boot_ms(void);
@@ -105,15 +106,6 @@ int xvm_exit_write(int dir, uint64_t nonce, enum ha_exit how);
 enum ha_exit xvm_exit_read(int dir, uint64_t nonce);
 /* Removes what a dead process left. Only under the worker lock. */
 void xvm_state_clear(int dir);
-
-/* 0, -ENOENT, -EBADMSG (torn or foreign) or another negative errno. */
-int xvm_image_read(const char *shared_dir, const char *name, uint64_t mig,
-                   struct xvm_guest_image *ret_image);
-/* Durable and complete, or not there. */
-int xvm_image_write(const char *shared_dir, const char *host, const struct xvm_guest_image *image);
-void xvm_image_remove(const char *shared_dir, const char *name, uint64_t mig);
-/* Removes all images of a guest: left-overs, once a new incarnation is created. */
-void xvm_image_remove_all(const char *shared_dir, const char *name);
 
 /* Missing file: no misbehaviour. Unknown keys are ignored. */
 void xvm_behave_read(const char *shared_dir, const char *name, struct xvm_guest_behave *ret_behave);

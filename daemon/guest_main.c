@@ -35,6 +35,8 @@ static const char usage[] =
     "                   for workers that start a guest\n"
     "  --until MS, --timeout MS\n"
     "                   for workers: limits on CLOCK_BOOTTIME\n"
+    "  --channel FD, --progress FD, --live, --suspended\n"
+    "                   for workers that send or receive a guest\n"
     "OPERATION: create unpause shutdown destroy tag send receive resume\n";
 
 enum {
@@ -54,6 +56,10 @@ enum {
     OPT_READY_FD,
     OPT_UNTIL,
     OPT_TIMEOUT,
+    OPT_CHANNEL,
+    OPT_PROGRESS,
+    OPT_LIVE,
+    OPT_SUSPENDED,
     OPT_HELP,
 };
 
@@ -74,6 +80,10 @@ static const struct option options[] = {
     {"ready-fd", required_argument, NULL, OPT_READY_FD},
     {"until", required_argument, NULL, OPT_UNTIL},
     {"timeout", required_argument, NULL, OPT_TIMEOUT},
+    {"channel", required_argument, NULL, OPT_CHANNEL},
+    {"progress", required_argument, NULL, OPT_PROGRESS},
+    {"live", no_argument, NULL, OPT_LIVE},
+    {"suspended", no_argument, NULL, OPT_SUSPENDED},
     {"help", no_argument, NULL, OPT_HELP},
     {0},
 };
@@ -82,7 +92,8 @@ static const struct option options[] = {
 struct arguments {
     struct xvm_guest_options guest;
     ha_ms until, timeout_ms;
-    bool help, bad;
+    int channel, progress;
+    bool live, help, bad;
 };
 
 static uint64_t number(const char *text, uint64_t max, struct arguments *a)
@@ -109,6 +120,10 @@ static void parse_number(int c, const char *text, struct arguments *a)
         a->until = (ha_ms)number(text, INT64_MAX, a);
     else if (c == OPT_TIMEOUT)
         a->timeout_ms = (ha_ms)number(text, INT32_MAX, a);
+    else if (c == OPT_CHANNEL)
+        a->channel = (int)number(text, 1024, a);
+    else if (c == OPT_PROGRESS)
+        a->progress = (int)number(text, 1024, a);
     else if (c == OPT_LOCK_FD)
         a->guest.lock_fd = (int)number(text, 1024, a);
     else if (c == OPT_READY_FD)
@@ -133,6 +148,8 @@ static void parse_one(int c, char *text, struct arguments *a)
         a->guest.paused = false;
     else if (c == OPT_FOREGROUND)
         a->guest.foreground = true;
+    else if (c == OPT_LIVE || c == OPT_SUSPENDED)
+        a->live = c == OPT_LIVE;
     else if (c == OPT_HELP)
         a->help = true;
     else
@@ -219,7 +236,9 @@ static int start_by_hand(const struct xvm_guest_options *guest)
 
 static int run_worker(int argc, char **argv)
 {
-    struct arguments a = {.guest = {.run_dir = "/run/xvm-had", .lock_fd = -1, .ready_fd = -1}};
+    struct arguments a = {.guest = {.run_dir = "/run/xvm-had", .lock_fd = -1, .ready_fd = -1},
+                          .channel = -1,
+                          .progress = -1};
     static const char *const names[] = {
         [HA_OP_CREATE] = "create",   [HA_OP_UNPAUSE] = "unpause", [HA_OP_SHUTDOWN] = "shutdown",
         [HA_OP_DESTROY] = "destroy", [HA_OP_TAG] = "tag",         [HA_OP_SEND] = "send",
@@ -243,6 +262,9 @@ static int run_worker(int argc, char **argv)
     w.mig = a.guest.mig;
     w.until = a.until;
     w.timeout_ms = a.timeout_ms;
+    w.channel = a.channel;
+    w.progress = a.progress;
+    w.live = a.live;
     return xvm_worker_run(&w);
 }
 

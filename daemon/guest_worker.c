@@ -2,7 +2,9 @@
 /* A worker of the process driver: carries out one operation on one guest, holding the guest's
  * worker lock, and dies of its own alarm should it ever outlive its time without a daemon to kill
  * it. */
+#include "driver.h"
 #include "guest.h"
+#include "guest_transfer.h"
 #include "pidfd.h"
 
 #include <errno.h>
@@ -195,7 +197,9 @@ static int spawn(const struct worker *w, uint64_t tick)
                              : "%s: a copy is on this host already",
                    o->name);
     xvm_state_clear(w->dir);
-    const char *stop = must_not_begin(w);
+    /* A restored copy began when its transfer did: that may be longer ago than a lease lasts. It
+     * stays paused, and its unpause asks for the lease again. */
+    const char *stop = o->op == HA_OP_RECEIVE && !cancelled ? NULL : must_not_begin(w);
     if (stop)
         return say(XVM_WORKER_FAILED, "%s", stop);
     char why[HA_TEXT_MAX];
@@ -210,8 +214,6 @@ static int do_create(struct worker *w)
     const char *why = misbehave(w, w->behave.create, w->behave.create_ms);
     if (why)
         return say(XVM_WORKER_FAILED, "%s", why);
-    /* A new incarnation: no migration of an older one can be under way any more. */
-    xvm_image_remove_all(w->options->shared_dir, w->options->name);
     return spawn(w, 0);
 }
 
@@ -220,24 +222,14 @@ static int do_unpause(struct worker *w)
     const char *why = misbehave(w, w->behave.unpause, w->behave.unpause_ms);
     if (why)
         return say(XVM_WORKER_FAILED, "%s", why);
-    struct xvm_guest_state state = {0};
-    (void)xvm_state_read(w->dir, &state);
-    int code = ask_and_say(w, "unpause");
-    if (code == XVM_WORKER_OK)
-        xvm_image_remove(w->options->shared_dir, w->options->name, state.mig);
-    return code;
+    return ask_and_say(w, "unpause");
 }
 
 static int do_resume(struct worker *w)
 {
-    struct xvm_guest_state state = {0};
-    (void)xvm_state_read(w->dir, &state);
     const char *why = must_not_begin(w);
     if (why)
         return say(XVM_WORKER_FAILED, "%s", why);
-    /* Before it writes again: nobody may restore a memory older than the disk. */
-    if (state.state == HA_COPY_SUSPENDED)
-        xvm_image_remove(w->options->shared_dir, w->options->name, state.mig);
     return ask_and_say(w, "resume");
 }
 
@@ -251,45 +243,108 @@ static int do_tag(struct worker *w)
     return ask_and_say(w, "tag");
 }
 
+/* ------------------------------------------------------------------------------------- moves */
+
+static struct xvm_image_stream open_stream(const struct worker *w)
+{
+    return (struct xvm_image_stream){.fd = w->options->channel,
+                                     .progress = w->options->progress,
+                                     .deadline = w->deadline,
+                                     .cancelled = &cancelled};
+}
+
+static int transfer_failed(const struct worker *w, int code, int r, const char *when)
+{
+    return say(code, "%s: %s%s", w->options->name,
+               r == -ECANCELED   ? "cancelled "
+               : r == -ETIMEDOUT ? "its time was over "
+               : r == -EPIPE     ? "the other host broke off "
+                                 : "the transfer failed ",
+               when);
+}
+
+/* Rounds over the memory while the guest runs, then what is left with the guest suspended. Returns
+ * an errno, or a worker's code in ret_code when the guest's process said no. */
+static int send_image(const struct worker *w, struct xvm_image_stream *s,
+                      struct xvm_guest_image *image, int *ret_code)
+{
+    char reply[HA_TEXT_MAX];
+    uint64_t kib = w->behave.image_kib;
+    int r = xvm_image_send_head(s, image);
+    if (r == 0 && w->options->live)
+        r = xvm_image_send_memory(s, kib);
+    if (r == 0 && w->options->live)
+        r = xvm_image_send_memory(s, kib / 8);
+    if (r < 0)
+        return r;
+    if (cancelled)
+        return -ECANCELED;
+    *ret_code = ask(w, "suspend", reply);
+    if (*ret_code) {
+        say(*ret_code, "%s: %s", w->options->name, reply);
+        return 0;
+    }
+    if (sscanf(reply, "ok %" SCNu64 " %" SCNu64, &image->inc, &image->tick) != 2) {
+        *ret_code = say(XVM_WORKER_UNKNOWN, "%s: nonsense from the guest's process",
+                        w->options->name);
+        return 0;
+    }
+    r = xvm_image_send_memory(s, w->options->live ? kib / 64 : kib);
+    return r < 0 ? r : xvm_image_send_state(s, image);
+}
+
+/* It may be suspended when this fails; the inventory says so, and a resume lets it go on. */
 static int do_send(struct worker *w)
 {
     const struct xvm_worker_options *o = w->options;
-    char reply[HA_TEXT_MAX];
     struct xvm_guest_image image = {.mig = o->mig};
-    if (!o->mig)
-        return say(XVM_WORKER_FAILED, "a migration needs an id");
-    int code = ask(w, "suspend", reply);
-    if (code)
-        return say(code, "%s: %s", o->name, reply);
+    struct xvm_image_stream s = open_stream(w);
+    int code = XVM_WORKER_OK;
+    if (!o->mig || o->channel < 0)
+        return say(XVM_WORKER_FAILED, "a migration needs an id and a channel");
     snprintf(image.name, sizeof(image.name), "%s", o->name);
-    if (sscanf(reply, "ok %" SCNu64 " %" SCNu64, &image.inc, &image.tick) != 2)
-        return say(XVM_WORKER_UNKNOWN, "%s: nonsense from the guest's process", o->name);
-    int r = xvm_image_write(o->shared_dir, o->host, &image);
-    if (r < 0) /* it is suspended, the inventory says so; a resume lets it go on */
-        return say(XVM_WORKER_FAILED, "%s: the image cannot be written: %s", o->name, strerror(-r));
+    int r = xvm_image_wait(&s, XVM_CHANNEL_READY);
+    if (r < 0)
+        return transfer_failed(w, XVM_WORKER_FAILED, r, "before it was ready");
+    r = send_image(w, &s, &image, &code);
+    if (code)
+        return code;
+    if (r < 0)
+        return transfer_failed(w, XVM_WORKER_FAILED, r, "before it had the whole image");
+    r = xvm_image_send_end(&s);
+    if (r == 0)
+        r = xvm_image_wait(&s, XVM_CHANNEL_COMPLETE);
+    if (r < 0)
+        return transfer_failed(w, XVM_WORKER_UNKNOWN, r, "without saying that the image arrived");
     return XVM_WORKER_OK;
 }
 
 static int do_receive(struct worker *w)
 {
     const struct xvm_worker_options *o = w->options;
-    struct xvm_guest_image image;
-    if (!o->mig)
-        return say(XVM_WORKER_FAILED, "a migration needs an id");
+    struct xvm_guest_image image = {0};
+    struct xvm_image_stream s = open_stream(w);
+    if (!o->mig || o->channel < 0)
+        return say(XVM_WORKER_FAILED, "a migration needs an id and a channel");
     const char *why = misbehave(w, w->behave.create, w->behave.create_ms);
-    int r = -ENOENT;
-    while (!why && (r = xvm_image_read(o->shared_dir, o->name, o->mig, &image)) == -ENOENT) {
-        if (xvm_boot_ms() >= w->deadline)
-            return say(XVM_WORKER_FAILED, "%s: no image came in time", o->name);
-        nap(NAP_MS);
-        why = must_not_begin(w);
-    }
     if (why)
         return say(XVM_WORKER_FAILED, "%s", why);
+    if (xvm_lock_held_at(w->dir, "alive") != 0)
+        return say(XVM_WORKER_FAILED, "%s: a copy is on this host already", o->name);
+    int r = xvm_image_say(&s, XVM_CHANNEL_READY);
+    if (r == 0)
+        r = xvm_image_receive(&s, o->name, o->mig, &image);
+    if (r == -EBADMSG)
+        return say(XVM_WORKER_FAILED, "%s: the image is damaged or another guest's", o->name);
     if (r < 0)
-        return say(XVM_WORKER_FAILED, "%s: the image cannot be used: %s", o->name,
-                   r == -EBADMSG ? "it is damaged or another guest's" : strerror(-r));
-    return spawn(w, image.tick);
+        return transfer_failed(w, XVM_WORKER_FAILED, r, "before the image was complete");
+    int code = spawn(w, image.tick);
+    /* It is here, whether the source hears of it or not. */
+    if (code == XVM_WORKER_OK)
+        (void)xvm_image_say(&s, XVM_CHANNEL_COMPLETE);
+    for (ha_ms end = xvm_boot_ms() + w->behave.complete_ms; xvm_boot_ms() < end;)
+        nap(NAP_MS);
+    return code;
 }
 
 /* A pidfd of the process that holds `alive`. When the state cannot be read the socket tells who

@@ -146,6 +146,7 @@ static void take_config(struct xvm_daemon *d, struct ha_config *config)
     d->config = config;
     if (d->started) {
         d->driver_ops->set_config(d->driver, config);
+        xvm_migration_set_config(d->migration, config);
         xvm_fencer_set_config(d->fencer, config);
         event.u.config = config;
         xvm_daemon_step(d, &event);
@@ -283,6 +284,18 @@ static int open_driver(struct xvm_daemon *d)
     return r;
 }
 
+static int open_migration(struct xvm_daemon *d)
+{
+    struct xvm_migration_env env = xvm_daemon_migration_env;
+
+    env.loop = d->loop;
+    env.self = d->facts.self;
+    env.config = d->config;
+    env.facts = &d->facts;
+    env.user = d;
+    return xvm_migration_new(&env, &d->migration);
+}
+
 static int open_keeper(struct xvm_daemon *d)
 {
     struct xvm_keeper_link_env env = {
@@ -335,7 +348,9 @@ static int start_core(struct xvm_daemon *d)
     r = open_driver(d);
     if (r < 0)
         return r;
-    r = open_fencing(d);
+    r = open_migration(d);
+    if (r >= 0)
+        r = open_fencing(d);
     if (r >= 0)
         r = open_keeper(d);
     if (r >= 0)

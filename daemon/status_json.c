@@ -127,7 +127,7 @@ static const char *guest_condition(const struct status *st, const struct ha_gues
     case HA_GUEST_STARTING:
         return "starting";
     case HA_GUEST_RUNNING:
-        return g->want_run && g->enabled ? "running" : "stopping";
+        return g->want_run && g->enabled && !g->recalled ? "running" : "stopping";
     case HA_GUEST_MIGRATING:
         return "migrating";
     case HA_GUEST_ARRIVED:
@@ -167,16 +167,50 @@ static void note_host(struct status *st, const struct ha_host_status *h, const c
              "reload` on each");
 }
 
+static void size_text(uint64_t bytes, char *buf, size_t size)
+{
+    double mib = (double)bytes / (1 << 20);
+
+    if (mib >= 10240)
+        snprintf(buf, size, "%.1f GiB", mib / 1024);
+    else
+        snprintf(buf, size, mib < 10 ? "%.1f MiB" : "%.0f MiB", mib);
+}
+
+/* `moves to host2: 1.5 GiB sent, 110 MiB/s, 14 s, round 2 (20 MiB left); TLS 1.3, ...` */
+static void progress_text(const struct ha_guest_status *g, char *buf, size_t size)
+{
+    const struct ha_transfer *t = g->transfer;
+    char sent[32], rate[32], left[32], round[80] = "";
+
+    size_text(t->bytes, sent, sizeof(sent));
+    size_text(t->rate, rate, sizeof(rate));
+    size_text(t->left_kib * 1024, left, sizeof(left));
+    if (t->round > 0)
+        snprintf(round, sizeof(round), ", round %u (%s left)", t->round, left);
+    snprintf(buf, size, "%s: %s sent, %s/s, %lld s%s; %s", g->why, sent, rate,
+             (long long)t->elapsed_ms / 1000, round, t->text);
+}
+
 static void note_guest(struct status *st, const struct ha_guest_status *g, const char *condition)
 {
-    char way_out[HA_TEXT_MAX];
+    char way_out[HA_TEXT_MAX * 3];
     const char *text = g->why;
     bool trouble = g->failed || g->quarantined || strcmp(condition, "blocked") == 0 ||
                    strcmp(condition, "host lost") == 0 || strcmp(condition, "ended") == 0;
 
-    if (g->state == HA_GUEST_STARTING || g->state == HA_GUEST_MIGRATING ||
-        g->state == HA_GUEST_ARRIVED || strcmp(condition, "stopping") == 0)
+    if (g->state == HA_GUEST_MIGRATING && g->transfer != NULL && !g->transfer->failed) {
+        progress_text(g, way_out, sizeof(way_out));
+        note(st->underway, "guest", g->name, condition, way_out);
+    } else if (g->state == HA_GUEST_STARTING || g->state == HA_GUEST_MIGRATING ||
+               g->state == HA_GUEST_ARRIVED || strcmp(condition, "stopping") == 0) {
         note(st->underway, "guest", g->name, condition, text);
+    }
+    if (g->state == HA_GUEST_RUNNING && g->transfer != NULL && g->transfer->failed) {
+        snprintf(way_out, sizeof(way_out), "it goes on where it was: %s: %s",
+                 g->transfer->target ? "the target says" : "the source says", g->transfer->text);
+        note(st->attention, "guest", g->name, "move failed", way_out);
+    }
     if (!trouble && (text[0] == '\0' || g->state != HA_GUEST_RUNNING))
         return;
     if (text[0] == '\0' && (g->failed || g->quarantined)) {
@@ -207,6 +241,20 @@ static json_t *host_json(struct status *st, size_t i)
         (json_int_t)h->memory_used_kib, "why", xvm_json_text(h->why));
 }
 
+/* How a move goes, or why the last one failed; null: nothing to tell. */
+static json_t *transfer_json(const struct ha_transfer *t)
+{
+    if (t == NULL)
+        return json_null();
+    if (t->failed)
+        return json_pack("{s:b, s:I, s:s, s:o}", "failed", true, "migration", (json_int_t)t->mig,
+                         "at", t->target ? "target" : "source", "text", xvm_json_text(t->text));
+    return json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "failed", false, "migration",
+                     (json_int_t)t->mig, "bytes", (json_int_t)t->bytes, "rate", (json_int_t)t->rate,
+                     "elapsed_ms", (json_int_t)t->elapsed_ms, "round", (json_int_t)t->round,
+                     "left_kib", (json_int_t)t->left_kib, "protection", xvm_json_text(t->text));
+}
+
 static json_t *guest_json(struct status *st, size_t i)
 {
     struct ha_guest_status g = {0};
@@ -219,15 +267,16 @@ static json_t *guest_json(struct status *st, size_t i)
     if (owner != NULL && g.owner != 0)
         st->guests_on[owner - st->hosts]++;
     note_guest(st, &g, condition);
-    return json_pack("{s:o, s:s, s:s, s:o, s:o, s:b, s:b, s:b, s:b, s:b, s:I, s:I, s:i, s:I, s:I, "
-                     "s:o}",
+    return json_pack("{s:o, s:s, s:s, s:o, s:o, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:I, s:i, s:I, "
+                     "s:I, s:o, s:o}",
                      "name", xvm_json_text(g.name), "condition", condition, "state",
                      ha_guest_state_name(g.state), "host", node_name(st, g.owner), "target",
                      node_name(st, g.target), "managed", g.managed, "enabled", g.enabled,
-                     "want_run", g.want_run, "failed", g.failed, "quarantined", g.quarantined,
-                     "incarnation", (json_int_t)g.inc, "migration", (json_int_t)g.mig, "priority",
-                     g.priority, "memory_kib", (json_int_t)g.memory_kib, "restarts",
-                     (json_int_t)g.restarts, "why", xvm_json_text(g.why));
+                     "want_run", g.want_run, "recalled", g.recalled, "failed", g.failed,
+                     "quarantined", g.quarantined, "incarnation", (json_int_t)g.inc, "migration",
+                     (json_int_t)g.mig, "priority", g.priority, "memory_kib",
+                     (json_int_t)g.memory_kib, "restarts", (json_int_t)g.restarts, "transfer",
+                     transfer_json(g.transfer), "why", xvm_json_text(g.why));
 }
 
 static json_t *head_json(const struct status *st, const struct ha_config *config)

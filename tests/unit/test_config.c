@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "../../daemon/config.h"
+#include "../../libha/ha.h"
 
 static const struct xvm_ring_facts three_hosts = {.token_ms = 3650, .consensus_ms = 4380};
 
@@ -461,6 +462,58 @@ static void test_alias_bomb(void **state)
     done(&l);
 }
 
+/* How moves travel, and how guests move; what is not written has a default. */
+static void test_migration(void **state)
+{
+    static const char head[] = "cluster: {name: c}\ndriver: process\nprocess: {shared_dir: /tmp}\n"
+                               "hosts: {a: {id: 1, fence: none}, b: {id: 2, fence: none}}\n"
+                               "guests: {g: {memory: 1G, move: {type: migrate, fallback: normal}}, "
+                               "h: {memory: 1G}, i: {memory: 1G, move: normal}}\n";
+    char text[1024];
+    struct loaded l;
+
+    (void)state;
+    l = load(head, NULL);
+    assert_int_equal(l.r, 0);
+    assert_true(l.config->migration.encrypted);
+    assert_string_equal(l.config->migration.authkey, "/etc/corosync/authkey");
+    assert_int_equal(l.config->migration.port, 7443);
+    assert_int_equal(l.config->migration.bandwidth_kib, 0);
+    assert_int_equal(l.config->migration.time_limit_ms, 3600 * 1000);
+    assert_int_equal(l.config->guests[0].move_type, HA_MOVE_MIGRATE);
+    assert_int_equal(l.config->guests[0].move_fallback, HA_FALLBACK_NORMAL);
+    assert_int_equal(l.config->guests[1].move_type, 0);
+    assert_int_equal(l.config->guests[1].move_fallback, HA_FALLBACK_NONE);
+    assert_int_equal(l.config->guests[2].move_type, HA_MOVE_NORMAL);
+    done(&l);
+    snprintf(text, sizeof(text),
+             "%smigration: {address: {a: 10.1.0.1, b: 'fd00::2'}, encryption: off, "
+             "bandwidth: 100M, time_limit: 10m, port: 1234}\n",
+             head);
+    l = load(text, NULL);
+    assert_int_equal(l.r, 0);
+    assert_false(l.config->migration.encrypted);
+    assert_string_equal(l.config->hosts[0].migration_address, "10.1.0.1");
+    assert_string_equal(l.config->hosts[1].migration_address, "fd00::2");
+    assert_int_equal(l.config->migration.bandwidth_kib, 100 * 1024);
+    assert_int_equal(l.config->migration.time_limit_ms, 600 * 1000);
+    assert_int_equal(l.config->migration.port, 1234);
+    done(&l);
+    /* Without a key a warning that says what to do; the file is good all the same. */
+    snprintf(text, sizeof(text), "%smigration: {address: 10.1.0.0/24, key: /nowhere/authkey}\n",
+             head);
+    l = load(text, NULL);
+    assert_int_equal(l.r, 0);
+    assert_string_equal(l.config->migration.network, "10.1.0.0");
+    assert_int_equal(l.config->migration.network_bits, 24);
+    expect(&l, true, "corosync-keygen");
+    done(&l);
+    snprintf(text, sizeof(text), "%smigration: {address: {a: 10.1.0.1}}\n", head);
+    l = load(text, NULL);
+    expect(&l, false, "`address` has none for host b");
+    done(&l);
+}
+
 /* Every prefix of the example, and the example with each byte spoilt: an answer, never a crash. */
 static void test_mutilated_example(void **state)
 {
@@ -499,6 +552,7 @@ int main(void)
         cmocka_unit_test(test_hostile),
         cmocka_unit_test(test_alias_bomb),
         cmocka_unit_test(test_too_many),
+        cmocka_unit_test(test_migration),
         cmocka_unit_test(test_mutilated_example),
     };
 

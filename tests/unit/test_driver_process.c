@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -24,11 +25,13 @@
 #include "../../daemon/guest_files.h"
 
 #define GUEST "web"
+#include "driver_disk.h"
 
 struct host {
     struct world *world;
     char name[16], run_dir[128];
     struct xvm_driver *driver;
+    int stream; /* for the next transfer; -1: none */
     /* what the sink got */
     uint64_t done_op;
     enum ha_result result;
@@ -49,6 +52,7 @@ struct world {
     struct ha_config config;
     struct host hosts[2];
     uint64_t op;
+    enum ha_move_kind kind; /* of the next transfers */
 };
 
 static void on_done(void *user, uint64_t op, enum ha_result result, const char *text)
@@ -134,6 +138,7 @@ static int setup(void **state)
     for (int i = 0; i < 2; i++) {
         struct host *h = &w->hosts[i];
         h->world = w;
+        h->stream = -1;
         snprintf(h->name, sizeof(h->name), "host%d", i + 1);
         snprintf(h->run_dir, sizeof(h->run_dir), "%s/run%d", w->dir, i + 1);
         assert_int_equal(mkdir(h->run_dir, 0700), 0);
@@ -145,6 +150,25 @@ static int setup(void **state)
     }
     *state = w;
     return 0;
+}
+
+/* The next transfers of both hosts talk to each other. */
+static void connect_hosts(struct world *w)
+{
+    int fds[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+    w->hosts[0].stream = fds[0];
+    w->hosts[1].stream = fds[1];
+}
+
+/* The next transfer of a host talks to the test. */
+static int connect_test(struct host *h)
+{
+    connect_hosts(h->world);
+    struct host *other = h == &h->world->hosts[0] ? &h->world->hosts[1] : &h->world->hosts[0];
+    int fd = other->stream;
+    other->stream = -1;
+    return fd;
 }
 
 /* Starts an operation without waiting for its end; returns its number. */
@@ -159,7 +183,12 @@ static uint64_t begin(struct host *h, enum ha_op what, uint64_t inc, uint64_t mi
     a.u.guest.mig = mig;
     a.u.guest.until = until;
     a.u.guest.timeout_ms = timeout;
-    xvm_driver_process.start(h->driver, &a);
+    a.u.guest.kind = h->world->kind;
+    const struct xvm_channel channel = {.stream = h->stream, .progress = -1};
+    xvm_driver_process.start(h->driver, &a, h->stream >= 0 ? &channel : NULL);
+    if (h->stream >= 0)
+        close(h->stream); /* borrowed for the call */
+    h->stream = -1;
     assert_int_not_equal(h->done_op, a.u.guest.op); /* never from inside the call */
     return a.u.guest.op;
 }
@@ -197,6 +226,15 @@ static void assert_copy(struct host *h, enum ha_copy_state state, uint64_t inc, 
     assert_false(copy->worker);
 }
 
+static void assert_copy_worker(struct host *h, enum ha_copy_state state, uint64_t inc)
+{
+    const struct ha_copy *copy = look(h);
+    assert_non_null(copy);
+    assert_int_equal(copy->state, state);
+    assert_int_equal(copy->inc, inc);
+    assert_true(copy->worker);
+}
+
 static int teardown(void **state)
 {
     struct world *w = *state;
@@ -214,68 +252,13 @@ static int teardown(void **state)
     return 0;
 }
 
-/* ---------------------------------------------------------------------- the disk and other files
- */
-
-static void write_file(struct world *w, const char *name, const char *text)
-{
-    char path[256];
-    snprintf(path, sizeof(path), "%s/%s", w->shared, name);
-    FILE *f = fopen(path, "w");
-    assert_non_null(f);
-    fputs(text, f);
-    assert_int_equal(fclose(f), 0);
-}
-
-static bool file_exists(const struct world *w, const char *name)
-{
-    char path[256];
-    snprintf(path, sizeof(path), "%s/%s", w->shared, name);
-    return access(path, F_OK) == 0;
-}
-
-struct line {
-    char host[64];
-    uint64_t inc, tick;
-};
-
-/* Number of lines on the disk; the last one in ret_last. */
-static size_t read_disk(const struct world *w, struct line *ret_last)
-{
-    char path[256];
-    size_t n = 0;
-    struct line line;
-    snprintf(path, sizeof(path), "%s/" GUEST ".disk", w->shared);
-    FILE *f = fopen(path, "r");
-    while (f && fscanf(f, "%63s %" SCNu64 " %" SCNu64, line.host, &line.inc, &line.tick) == 3) {
-        *ret_last = line;
-        n++;
-    }
-    if (f)
-        fclose(f);
-    return n;
-}
-
-static size_t disk_lines(const struct world *w)
-{
-    struct line last;
-    return read_disk(w, &last);
-}
-
-static void assert_disks_good(const struct world *w)
-{
-    char command[512];
-    snprintf(command, sizeof(command), "python3 '%s/tests/cluster/check_disks.py' '%s' >/dev/null",
-             XVM_SOURCE_DIR, w->shared);
-    assert_int_equal(system(command), 0);
-}
 
 static void start_guest(struct host *h, uint64_t inc)
 {
-    size_t before = disk_lines(h->world);
+    size_t before = disk_lines(h->world->shared);
     assert_int_equal(run(h, HA_OP_CREATE, inc, 0), HA_RESULT_OK);
     assert_int_equal(run(h, HA_OP_UNPAUSE, inc, 0), HA_RESULT_OK);
-    WAIT_UNTIL(h->world, disk_lines(h->world) > before + 1);
+    WAIT_UNTIL(h->world, disk_lines(h->world->shared) > before + 1);
 }
 
 static pid_t guest_pid(const struct host *h)
@@ -300,22 +283,22 @@ static void test_create_unpause_tick_destroy(void **state)
     assert_int_equal(run(h, HA_OP_CREATE, 3, 0), HA_RESULT_OK);
     assert_copy(h, HA_COPY_PAUSED, 3, 0);
     turn(w, 300);
-    assert_int_equal(disk_lines(w), 0); /* paused: nothing written, no lock held */
+    assert_int_equal(disk_lines(w->shared), 0); /* paused: nothing written, no lock held */
     assert_int_equal(run(h, HA_OP_UNPAUSE, 3, 0), HA_RESULT_OK);
-    WAIT_UNTIL(w, disk_lines(w) >= 3);
+    WAIT_UNTIL(w, disk_lines(w->shared) >= 3);
     assert_copy(h, HA_COPY_RUNNING, 3, 0);
     assert_int_equal(run(h, HA_OP_UNPAUSE, 3, 0), HA_RESULT_OK); /* again: nothing to do */
-    assert_int_equal(read_disk(w, &last) > 0, 1);
+    assert_int_equal(read_disk(w->shared, &last) > 0, 1);
     assert_string_equal(last.host, "host1");
     assert_int_equal(last.inc, 3);
     assert_int_equal(run(h, HA_OP_DESTROY, 3, 0), HA_RESULT_OK);
-    size_t n = disk_lines(w);
+    size_t n = disk_lines(w->shared);
     assert_null(look(h));
     turn(w, 300);
-    assert_int_equal(disk_lines(w), n);
+    assert_int_equal(disk_lines(w->shared), n);
     assert_int_equal(h->exits, 0);                               /* our own doing is not an exit */
     assert_int_equal(run(h, HA_OP_DESTROY, 3, 0), HA_RESULT_OK); /* gone is gone */
-    assert_disks_good(w);
+    assert_disks_good(w->shared);
 }
 
 static void test_wrong_incarnation(void **state)
@@ -343,11 +326,11 @@ static void test_until(void **state)
     assert_int_equal(run(h, HA_OP_CREATE, 3, 0), HA_RESULT_OK);
     assert_int_equal(finish(h, begin(h, HA_OP_UNPAUSE, 3, 0, past, 5000)), HA_RESULT_FAILED);
     /* Still in time when asked, no more when it comes to it. */
-    write_file(w, GUEST ".behave", "unpause=slow:500\n");
+    write_file(w->shared, GUEST ".behave", "unpause=slow:500\n");
     uint64_t op = begin(h, HA_OP_UNPAUSE, 3, 0, xvm_boot_ms() + 250, 5000);
     assert_int_equal(finish(h, op), HA_RESULT_FAILED);
     assert_copy(h, HA_COPY_PAUSED, 3, 0);
-    assert_int_equal(disk_lines(w), 0);
+    assert_int_equal(disk_lines(w->shared), 0);
 }
 
 static void test_shutdown(void **state)
@@ -367,7 +350,7 @@ static void test_shutdown_ignored(void **state)
 {
     struct world *w = *state;
     struct host *h = &w->hosts[0];
-    write_file(w, GUEST ".behave", "shutdown=ignore\n");
+    write_file(w->shared, GUEST ".behave", "shutdown=ignore\n");
     start_guest(h, 3);
     assert_int_equal(run(h, HA_OP_SHUTDOWN, 3, 0), HA_RESULT_OK);
     turn(w, 700);
@@ -378,41 +361,73 @@ static void test_exits(void **state)
 {
     struct world *w = *state;
     struct host *h = &w->hosts[0];
-    write_file(w, GUEST ".behave", "crash_after=200\n");
+    write_file(w->shared, GUEST ".behave", "crash_after=200\n");
     start_guest(h, 3);
     WAIT_UNTIL(w, h->exits == 1);
     assert_int_equal(h->exit_how, HA_EXIT_CRASH);
-    write_file(w, GUEST ".behave", "reboot_after=200\n");
+    write_file(w->shared, GUEST ".behave", "reboot_after=200\n");
     start_guest(h, 4);
     WAIT_UNTIL(w, h->exits == 2);
     assert_int_equal(h->exit_how, HA_EXIT_REBOOT);
-    write_file(w, GUEST ".behave", "");
+    write_file(w->shared, GUEST ".behave", "");
     start_guest(h, 5);
     assert_int_equal(kill(guest_pid(h), SIGKILL), 0);
     WAIT_UNTIL(w, h->exits == 3);
     assert_int_equal(h->exit_how, HA_EXIT_KILLED);
     assert_int_equal(h->exit_inc, 5);
     assert_null(look(h));
-    assert_disks_good(w);
+    assert_disks_good(w->shared);
 }
 
+static char read_byte(int fd)
+{
+    char c = 0;
+    assert_int_equal(read(fd, &c, 1), 1);
+    return c;
+}
+
+/* The target dies once it has the whole image: nobody knows, and the guest can go on. */
 static void test_suspend_and_resume(void **state)
 {
     struct world *w = *state;
     struct host *h = &w->hosts[0];
+    char waste[512];
     start_guest(h, 3);
-    assert_int_equal(run(h, HA_OP_SEND, 3, 9), HA_RESULT_OK);
+    int fd = connect_test(h);
+    uint64_t op = begin(h, HA_OP_SEND, 3, 9, 0, 5000);
+    turn(w, 200);
+    assert_copy_worker(h, HA_COPY_RUNNING, 3); /* nothing happens to it before the target is ready */
+    assert_int_equal(write(fd, "R", 1), 1);
+    WAIT_UNTIL(w, h->ncopies == 1 && h->copies[0].state == HA_COPY_SUSPENDED);
+    turn(w, 100);
+    assert_true(read(fd, waste, sizeof(waste)) > 0);
+    close(fd);
+    assert_int_equal(finish(h, op), HA_RESULT_UNKNOWN);
     assert_copy(h, HA_COPY_SUSPENDED, 3, 9);
-    assert_true(file_exists(w, GUEST ".mig-9"));
-    size_t n = disk_lines(w);
+    size_t n = disk_lines(w->shared);
     turn(w, 300);
-    assert_int_equal(disk_lines(w), n);
+    assert_int_equal(disk_lines(w->shared), n);
     assert_int_equal(run(h, HA_OP_UNPAUSE, 3, 0), HA_RESULT_FAILED); /* only a resume will do */
     assert_int_equal(run(h, HA_OP_RESUME, 3, 9), HA_RESULT_OK);
-    assert_false(file_exists(w, GUEST ".mig-9")); /* nobody may restore the past */
-    WAIT_UNTIL(w, disk_lines(w) > n);
+    WAIT_UNTIL(w, disk_lines(w->shared) > n);
     assert_copy(h, HA_COPY_RUNNING, 3, 0);
-    assert_disks_good(w);
+    assert_disks_good(w->shared);
+}
+
+static void move_there(struct world *w, uint64_t inc, uint64_t new_inc, uint64_t mig)
+{
+    struct host *a = &w->hosts[0], *b = &w->hosts[1];
+    connect_hosts(w);
+    uint64_t receive = begin(b, HA_OP_RECEIVE, new_inc, mig, 0, 5000);
+    turn(w, 200);
+    const struct ha_copy *copy = look(b);
+    assert_non_null(copy);
+    assert_true(copy->worker);
+    assert_int_equal(copy->mig, mig);
+    assert_int_equal(run(a, HA_OP_SEND, inc, mig), HA_RESULT_OK);
+    assert_int_equal(finish(b, receive), HA_RESULT_OK);
+    assert_copy(a, HA_COPY_SUSPENDED, inc, mig);
+    assert_copy(b, HA_COPY_PAUSED, new_inc, mig);
 }
 
 static void test_migration(void **state)
@@ -421,50 +436,98 @@ static void test_migration(void **state)
     struct host *a = &w->hosts[0], *b = &w->hosts[1];
     struct line last;
     start_guest(a, 3);
-    uint64_t receive = begin(b, HA_OP_RECEIVE, 7, 9, 0, 5000);
-    turn(w, 200);
-    const struct ha_copy *copy = look(b);
-    assert_non_null(copy);
-    assert_true(copy->worker);
-    assert_int_equal(copy->mig, 9);
-    assert_int_equal(run(a, HA_OP_SEND, 3, 9), HA_RESULT_OK);
-    assert_int_equal(finish(b, receive), HA_RESULT_OK);
-    assert_copy(a, HA_COPY_SUSPENDED, 3, 9);
-    assert_copy(b, HA_COPY_PAUSED, 7, 9);
-    read_disk(w, &last);
+    move_there(w, 3, 7, 9);
+    read_disk(w->shared, &last);
     uint64_t tick = last.tick;
     assert_int_equal(run(b, HA_OP_UNPAUSE, 7, 9), HA_RESULT_OK);
     assert_copy(b, HA_COPY_RUNNING, 7, 0);
-    assert_false(file_exists(w, GUEST ".mig-9"));
     assert_int_equal(run(a, HA_OP_DESTROY, 3, 0), HA_RESULT_OK);
-    WAIT_UNTIL(w, read_disk(w, &last) && last.tick > tick + 1);
+    WAIT_UNTIL(w, read_disk(w->shared, &last) && last.tick > tick + 1);
     assert_string_equal(last.host, "host2");
     assert_int_equal(last.inc, 7);
-    assert_disks_good(w);
+    assert_disks_good(w->shared);
+}
+
+/* Megabytes, in rounds while the guest runs; and the same with the guest suspended throughout. */
+static void test_migration_of_much(void **state)
+{
+    struct world *w = *state;
+    write_file(w->shared, GUEST ".behave", "image=20000\n");
+    start_guest(&w->hosts[0], 3);
+    w->kind = HA_MOVE_LIVE;
+    move_there(w, 3, 7, 9);
+    assert_int_equal(run(&w->hosts[1], HA_OP_DESTROY, 7, 0), HA_RESULT_OK);
+    assert_int_equal(run(&w->hosts[0], HA_OP_RESUME, 3, 9), HA_RESULT_OK);
+    w->kind = HA_MOVE_MIGRATE;
+    move_there(w, 3, 8, 10);
+}
+
+/* The source dies early, and late; a copy that is not whole is none. */
+static void test_source_dies(void **state)
+{
+    struct world *w = *state;
+    struct host *h = &w->hosts[1];
+    for (int late = 0; late < 2; late++) {
+        int fd = connect_test(h);
+        uint64_t op = begin(h, HA_OP_RECEIVE, 7, 9, 0, 5000);
+        turn(w, 100);
+        if (late) {
+            assert_int_equal(read_byte(fd), 'R');
+            assert_int_equal(write(fd, "\1\0\0\0\x1c\0\0\0xvm-image 2\nname web\nmig 9\n", 36), 36);
+        }
+        close(fd);
+        assert_int_equal(finish(h, op), HA_RESULT_FAILED);
+        assert_non_null(strstr(h->text, "broke off"));
+        assert_null(look(h));
+    }
+}
+
+static void test_damaged_image(void **state)
+{
+    static const char *const images[] = {"xvm-image 2\nname web\nmig 9\n",
+                                         "\x09\0\0\0\1\0\0\0x", /* no such frame */
+                                         "\1\0\0\0\0\0\0\1",   /* too long */
+                                         "\1\0\0\0\x1c\0\0\0xvm-image 2\nname web\nmig 8\n",
+                                         "\4\0\0\0\x8\0\0\0abcdefgh"};
+    static const size_t sizes[] = {27, 9, 8, 36, 16};
+    struct world *w = *state;
+    struct host *h = &w->hosts[1];
+    for (size_t i = 0; i < 5; i++) {
+        int fd = connect_test(h);
+        uint64_t op = begin(h, HA_OP_RECEIVE, 7, 9, 0, 5000);
+        assert_int_equal(write(fd, images[i], sizes[i]), sizes[i]);
+        assert_int_equal(finish(h, op), HA_RESULT_FAILED);
+        assert_non_null(strstr(h->text, "damaged"));
+        assert_null(look(h));
+        close(fd);
+    }
 }
 
 static void test_receive_without_image(void **state)
 {
     struct world *w = *state;
     struct host *h = &w->hosts[1];
+    int fd = connect_test(h);
     assert_int_equal(finish(h, begin(h, HA_OP_RECEIVE, 7, 9, 0, 600)), HA_RESULT_FAILED);
     assert_null(look(h));
-    write_file(w, GUEST ".mig-9",
-               "xvm-image 1\nname web\nmig 9\ninc 3\ntick 5\nsum 0000000000000001\n");
-    assert_int_equal(run(h, HA_OP_RECEIVE, 7, 9), HA_RESULT_FAILED);
-    assert_non_null(strstr(h->text, "damaged"));
+    close(fd);
+    assert_int_equal(run(h, HA_OP_RECEIVE, 7, 9), HA_RESULT_FAILED); /* no channel at all */
 }
 
 static void test_cancel(void **state)
 {
     struct world *w = *state;
     struct host *h = &w->hosts[1];
+    int fd = connect_test(h);
     uint64_t op = begin(h, HA_OP_RECEIVE, 7, 9, 0, 60000);
     turn(w, 200);
     xvm_driver_process.cancel(h->driver, op, "");
     assert_int_equal(finish(h, op), HA_RESULT_FAILED);
     assert_non_null(strstr(h->text, "cancelled"));
     assert_null(look(h));
+    assert_int_equal(read_byte(fd), 'R');
+    assert_int_equal(read(fd, &(char){0}, 1), 0); /* the other end hears of it */
+    close(fd);
 }
 
 static void test_double_start_is_caught(void **state)
@@ -472,10 +535,10 @@ static void test_double_start_is_caught(void **state)
     struct world *w = *state;
     start_guest(&w->hosts[0], 3);
     assert_int_equal(run(&w->hosts[1], HA_OP_CREATE, 4, 0), HA_RESULT_OK);
-    assert_false(file_exists(w, "violations"));
+    assert_false(file_exists(w->shared, "violations"));
     assert_int_equal(run(&w->hosts[1], HA_OP_UNPAUSE, 4, 0), HA_RESULT_FAILED);
     assert_non_null(strstr(w->hosts[1].text, "DOUBLE START"));
-    assert_true(file_exists(w, "violations"));
+    assert_true(file_exists(w->shared, "violations"));
     assert_copy(&w->hosts[1], HA_COPY_PAUSED, 4, 0);
     assert_copy(&w->hosts[0], HA_COPY_RUNNING, 3, 0);
 }
@@ -498,17 +561,17 @@ static void test_started_by_hand_and_adopted(void **state)
     assert_int_equal(start_by_hand(h), 0);
     WAIT_UNTIL(w, h->inventories > before && h->ncopies && h->copies[0].state == HA_COPY_RUNNING);
     assert_copy(h, HA_COPY_RUNNING, 0, 0);
-    WAIT_UNTIL(w, disk_lines(w) > 2);
+    WAIT_UNTIL(w, disk_lines(w->shared) > 2);
     assert_int_not_equal(start_by_hand(h), 0);            /* it is here already */
     assert_int_not_equal(start_by_hand(&w->hosts[1]), 0); /* its disk is taken */
-    assert_false(file_exists(w, "violations"));
+    assert_false(file_exists(w->shared, "violations"));
     assert_null(look(&w->hosts[1]));
     assert_int_equal(run(h, HA_OP_TAG, 5, 0), HA_RESULT_OK);
     assert_copy(h, HA_COPY_RUNNING, 5, 0);
-    WAIT_UNTIL(w, read_disk(w, &last) && last.inc == 5);
+    WAIT_UNTIL(w, read_disk(w->shared, &last) && last.inc == 5);
     assert_true(last.tick > 2); /* it was not restarted */
     assert_int_equal(h->exits, 0);
-    assert_disks_good(w);
+    assert_disks_good(w->shared);
 }
 
 static void test_daemon_restart(void **state)
@@ -517,9 +580,9 @@ static void test_daemon_restart(void **state)
     struct host *h = &w->hosts[0];
     start_guest(h, 3);
     close_driver(h);
-    size_t n = disk_lines(w);
+    size_t n = disk_lines(w->shared);
     usleep(300 * 1000);
-    assert_true(disk_lines(w) > n);
+    assert_true(disk_lines(w->shared) > n);
     open_driver(h);
     WAIT_UNTIL(w, h->inventories);
     assert_copy(h, HA_COPY_RUNNING, 3, 0);
@@ -534,7 +597,7 @@ static void test_exit_while_the_daemon_was_away(void **state)
 {
     struct world *w = *state;
     struct host *h = &w->hosts[0];
-    write_file(w, GUEST ".behave", "poweroff_after=300\n");
+    write_file(w->shared, GUEST ".behave", "poweroff_after=300\n");
     start_guest(h, 3);
     close_driver(h);
     usleep(600 * 1000);
@@ -553,7 +616,7 @@ static void test_restart_waits_for_old_workers(void **state)
 {
     struct world *w = *state;
     struct host *h = &w->hosts[0];
-    write_file(w, GUEST ".behave", "create=slow:700\n");
+    write_file(w->shared, GUEST ".behave", "create=slow:700\n");
     ha_ms began = xvm_boot_ms();
     begin(h, HA_OP_CREATE, 3, 0, 0, 5000);
     turn(w, 200);
@@ -572,7 +635,7 @@ static void test_hanging_worker_is_unknown(void **state)
 {
     struct world *w = *state;
     struct host *h = &w->hosts[0];
-    write_file(w, GUEST ".behave", "create=hang\n");
+    write_file(w->shared, GUEST ".behave", "create=hang\n");
     uint64_t op = begin(h, HA_OP_CREATE, 3, 0, 0, 500);
     turn(w, 200);
     const struct ha_copy *copy = look(h);
@@ -588,10 +651,10 @@ static void test_create_fails(void **state)
 {
     struct world *w = *state;
     struct host *h = &w->hosts[0];
-    write_file(w, GUEST ".behave", "create=fail\n");
+    write_file(w->shared, GUEST ".behave", "create=fail\n");
     assert_int_equal(run(h, HA_OP_CREATE, 3, 0), HA_RESULT_FAILED);
     assert_null(look(h));
-    write_file(w, GUEST ".behave", "unpause=fail\n");
+    write_file(w->shared, GUEST ".behave", "unpause=fail\n");
     assert_int_equal(run(h, HA_OP_CREATE, 3, 0), HA_RESULT_OK);
     assert_int_equal(run(h, HA_OP_UNPAUSE, 3, 0), HA_RESULT_FAILED);
     assert_copy(h, HA_COPY_PAUSED, 3, 0);
@@ -602,7 +665,7 @@ static void test_destroy_goes_first(void **state)
 {
     struct world *w = *state;
     struct host *h = &w->hosts[0];
-    write_file(w, GUEST ".behave", "unpause=slow:30000\n");
+    write_file(w->shared, GUEST ".behave", "unpause=slow:30000\n");
     assert_int_equal(run(h, HA_OP_CREATE, 3, 0), HA_RESULT_OK);
     begin(h, HA_OP_UNPAUSE, 3, 0, 0, 60000);
     turn(w, 200);
@@ -610,9 +673,9 @@ static void test_destroy_goes_first(void **state)
     assert_int_equal(run(h, HA_OP_DESTROY, 0, 0), HA_RESULT_OK);
     assert_true(xvm_boot_ms() - began < 2000);
     assert_null(look(h));
-    assert_int_equal(disk_lines(w), 0);
+    assert_int_equal(disk_lines(w->shared), 0);
     /* The same with a worker of an earlier daemon. */
-    write_file(w, GUEST ".behave", "create=hang\n");
+    write_file(w->shared, GUEST ".behave", "create=hang\n");
     begin(h, HA_OP_CREATE, 4, 0, 0, 30000);
     turn(w, 200);
     close_driver(h);
@@ -683,7 +746,7 @@ static void test_bad_requests(void **state)
     a.u.guest.op = 1000;
     a.u.guest.what = HA_OP_CREATE;
     strcpy(a.u.guest.guest, "../x");
-    xvm_driver_process.start(h->driver, &a);
+    xvm_driver_process.start(h->driver, &a, NULL);
     assert_int_equal(finish(h, 1000), HA_RESULT_FAILED);
 }
 
@@ -699,6 +762,9 @@ int main(void)
         T(exits),
         T(suspend_and_resume),
         T(migration),
+        T(migration_of_much),
+        T(source_dies),
+        T(damaged_image),
         T(receive_without_image),
         T(cancel),
         T(double_start_is_caught),

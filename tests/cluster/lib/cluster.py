@@ -60,7 +60,9 @@ class Cluster:
         self.witness = Witness(room.shared_dir)
         self.daemon_args = []
         self.small_disks = {}  # host name -> size of the file system that holds its state
+        self.authkey = os.urandom(256)
         for x in self.nodes:
+            self.write_authkey(x)
             x.on_boot = self.boot
             x.power_on_after = None
             self.write_config(x)
@@ -80,6 +82,14 @@ class Cluster:
     def write_config(self, node, text=None):
         with open(self.config_path(node), "w", encoding="utf-8") as f:
             f.write(text if text is not None else self.config_text())
+
+    def write_authkey(self, node, key=None):
+        """The cluster's key, as corosync-keygen makes it; None: the same as on the others."""
+        path = node.dir + "/etc/corosync/authkey"
+        with open(path + ".new", "wb") as f:
+            os.fchmod(f.fileno(), 0o400)
+            f.write(key or self.authkey)
+        os.rename(path + ".new", path)
 
     def boot(self, node):
         """What systemd does on a host after power on."""

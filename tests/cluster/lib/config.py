@@ -15,7 +15,7 @@ def flow(value):
 
 def text(room, hosts, guests, *, watchdogs=None, levels=("power",), timers=None, memory="4G",
          device=None, defaults=None, watchdog_timeout="5s", name="xvm-ha-test", bmcs=None, ipmi=None,
-         fencing=None):
+         fencing=None, migration=None):
     """hosts: names, ids follow their order. guests: {name: {key: value}}.
 
     levels: fence levels of each host; "power" is the test's power switch.
@@ -35,6 +35,7 @@ def text(room, hosts, guests, *, watchdogs=None, levels=("power",), timers=None,
     else:
         out.append("watchdog: {device: none}")
     out.append(f"timers: {flow(timers)}" if timers else "")
+    out.append(f"migration: {flow(migration)}" if migration else "")
     out.append(f"fence_devices:\n  power: {flow(d)}")
     for host, bmc in (bmcs or {}).items():
         keys = {"agent": "fence_ipmilan", "options": bmc.options(),

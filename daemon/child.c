@@ -30,6 +30,13 @@ struct tail {
     size_t n;
 };
 
+/* Standard output of a program whose lines are wanted one by one. */
+struct lines {
+    char *data;
+    size_t n, size;
+    bool skipping; /* inside a line that is too long */
+};
+
 struct xvm_child {
     sd_event *loop;
     xvm_child_done done;
@@ -43,6 +50,8 @@ struct xvm_child {
     char *input;
     size_t input_len, input_sent;
     struct tail out_tail, err_tail;
+    xvm_child_line on_line;
+    struct lines lines;
     sd_event_source *on_exit, *on_in, *on_out, *on_err, *on_time, *on_defer;
 };
 
@@ -70,6 +79,7 @@ static void drop_io(struct xvm_child *child)
 static struct xvm_child *destroy(struct xvm_child *child)
 {
     drop_io(child);
+    free(child->lines.data);
     sd_event_source_disable_unref(child->on_exit);
     sd_event_source_disable_unref(child->on_time);
     sd_event_source_disable_unref(child->on_defer);
@@ -99,13 +109,53 @@ static void tail_add(struct tail *tail, const char *data, size_t n)
     tail->data[tail->n] = '\0';
 }
 
+/* False: no room, or the line is too long; it is then left out as a whole. */
+static bool lines_add(struct lines *lines, const char *data, size_t n)
+{
+    if (lines->n + n + 1 > lines->size) {
+        size_t size = 2 * (lines->n + n + 1);
+        char *grown = size > 2 * (size_t)XVM_CHILD_LINE_MAX ? NULL : realloc(lines->data, size);
+        if (!grown)
+            return false;
+        lines->data = grown;
+        lines->size = size;
+    }
+    memcpy(lines->data + lines->n, data, n);
+    lines->n += n;
+    lines->data[lines->n] = '\0';
+    return true;
+}
+
+static void split_lines(struct xvm_child *child, const char *data, size_t n)
+{
+    struct lines *lines = &child->lines;
+    while (n) {
+        const char *end = memchr(data, '\n', n);
+        size_t len = end ? (size_t)(end - data) : n;
+        if (!lines->skipping && !lines_add(lines, data, len))
+            lines->skipping = true;
+        if (end) {
+            if (!lines->skipping && lines->n && strlen(lines->data) == lines->n)
+                child->on_line(child->user, lines->data);
+            lines->skipping = false;
+            lines->n = 0;
+            len++;
+        }
+        data += len;
+        n -= len;
+    }
+}
+
 /* One read. Returns false at end of file or error. */
-static bool drain(int fd, struct tail *tail)
+static bool drain(struct xvm_child *child, bool is_out)
 {
     char buf[READ_CHUNK];
-    ssize_t n = read(fd, buf, sizeof(buf));
-    if (n > 0)
-        tail_add(tail, buf, (size_t)n);
+    ssize_t n = read(is_out ? child->out : child->err, buf, sizeof(buf));
+    if (n > 0) {
+        tail_add(is_out ? &child->out_tail : &child->err_tail, buf, (size_t)n);
+        if (is_out && child->on_line)
+            split_lines(child, buf, (size_t)n);
+    }
     return n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR));
 }
 
@@ -114,7 +164,7 @@ static int on_output(sd_event_source *source, int fd, uint32_t revents, void *us
     struct xvm_child *child = user;
     (void)revents;
     bool is_out = fd == child->out;
-    if (!drain(fd, is_out ? &child->out_tail : &child->err_tail)) {
+    if (!drain(child, is_out)) {
         (void)sd_event_source_set_enabled(source, SD_EVENT_OFF);
         close_fd(is_out ? &child->out : &child->err);
     }
@@ -181,9 +231,9 @@ static int on_exit_ready(sd_event_source *source, int fd, uint32_t revents, void
     if (r == 0)   /* else someone else reaped it, and its number may be another's by now */
         kill_group(child);
     /* What is in the pipes now, not until their end: a grandchild may hold them open for ever. */
-    for (int i = 0; i < 8 && child->out >= 0 && drain(child->out, &child->out_tail); i++)
+    for (int i = 0; i < 8 && child->out >= 0 && drain(child, true); i++)
         ;
-    for (int i = 0; i < 8 && child->err >= 0 && drain(child->err, &child->err_tail); i++)
+    for (int i = 0; i < 8 && child->err >= 0 && drain(child, false); i++)
         ;
     enum xvm_child_how how = XVM_CHILD_SIGNALED;
     int code = 0;
@@ -352,6 +402,7 @@ int xvm_child_new(sd_event *loop, const struct xvm_child_spec *spec, xvm_child_d
     child->loop = sd_event_ref(loop);
     child->done = done;
     child->user = user;
+    child->on_line = spec->line;
     child->pidfd = child->in = child->out = child->err = -1;
     if (spec->input_len) {
         child->input = malloc(spec->input_len);

@@ -12,6 +12,7 @@
 enum {
     XVM_CHILD_TAIL = 4096, /* bytes kept of each output stream: the last ones */
     XVM_CHILD_FDS = 4,
+    XVM_CHILD_LINE_MAX = 1024 * 1024, /* bytes of a line for xvm_child_line */
 };
 
 struct xvm_child;
@@ -30,6 +31,10 @@ struct xvm_child_end {
     const char *err;
 };
 
+/* One line of standard output, without its end. Lines with NULs in them, longer than
+ * XVM_CHILD_LINE_MAX or without an end are left out. May kill the child, must not free it. */
+typedef void (*xvm_child_line)(void *user, const char *line);
+
 struct xvm_child_spec {
     const char *path; /* absolute */
     char *const *argv;
@@ -39,6 +44,7 @@ struct xvm_child_spec {
     const int *fds; /* the program gets copies of them as 3, 4, ... (borrowed; may be NULL) */
     size_t nfds;    /* at most XVM_CHILD_FDS */
     ha_ms timeout_ms; /* 0: none */
+    xvm_child_line line; /* NULL: only the tail is kept */
 };
 
 /* Called once, always from the loop; the child is freed by itself right after. */

@@ -299,7 +299,7 @@ static void on_driver_done(void *user, uint64_t op, enum ha_result result, const
 }
 
 static void on_inventory(void *user, bool known, const struct ha_copy *copies, size_t n,
-                         uint64_t memory_kib)
+                         uint64_t memory_kib, ha_ms looked)
 {
     struct ha_event event = {.type = HA_EV_INVENTORY};
 
@@ -307,6 +307,7 @@ static void on_inventory(void *user, bool known, const struct ha_copy *copies, s
     event.u.inventory.copies = copies;
     event.u.inventory.ncopies = n;
     event.u.inventory.memory_kib = memory_kib;
+    event.u.inventory.looked = looked;
     xvm_daemon_step(user, &event);
 }
 
@@ -351,11 +352,18 @@ const struct xvm_supply_sink xvm_daemon_supply_sink = {
     .release = on_release,
 };
 
+static void on_say(void *user, enum ha_severity severity, const char *guest, const char *text)
+{
+    (void)user;
+    xvm_log(severity, "%s%s%s", guest ? guest : "", guest ? ": " : "", text);
+}
+
 const struct xvm_driver_sink xvm_daemon_driver_sink = {
     .made = on_made,
     .done = on_driver_done,
     .inventory = on_inventory,
     .exited = on_exited,
+    .say = on_say,
 };
 
 static void on_connection(void *user, const struct ha_action *action,

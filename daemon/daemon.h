@@ -10,6 +10,7 @@
 #include "child.h"
 #include "config.h"
 #include "corosync.h"
+#include "definitions.h"
 #include "driver.h"
 #include "fence_exec.h"
 #include "fence_history.h"
@@ -60,6 +61,7 @@ struct xvm_daemon {
     struct xvm_history *fence_history;
     struct xvm_child *checker; /* looks at a changed configuration */
     uint64_t checker_client;   /* who waits for it; 0: nobody */
+    struct xvm_definitions *definitions;
     const struct xvm_driver_ops *driver_ops;
     struct xvm_driver *driver;
     struct xvm_supply *supply;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The hypervisor boundary: one vtable, two drivers (process; libxl has its own issue). A driver does
+/* The hypervisor boundary: one vtable, two drivers (libxl, and process for tests). A driver does
  * what HA_ACT_GUEST asks, without ever blocking the loop: long work happens in worker processes, and
  * the answers come through the sink, always from the loop, never from inside a call. */
 #ifndef XVM_DRIVER_H
@@ -8,6 +8,7 @@
 #include <systemd/sd-event.h>
 
 #include "../libha/ha.h"
+#include "definitions.h"
 
 struct xvm_driver;
 
@@ -52,14 +53,16 @@ struct xvm_channel {
 struct xvm_driver_sink {
     void (*done)(void *user, uint64_t op, enum ha_result result, const char *text);
     /* Complete picture, or known=false: the query failed and says nothing. Also called unasked,
-     * whenever something changed. */
+     * whenever something changed. `looked`: when the look began; 0: it is how it is right now. */
     void (*inventory)(void *user, bool known, const struct ha_copy *copies, size_t n,
-                      uint64_t memory_kib);
+                      uint64_t memory_kib, ha_ms looked);
     void (*exited)(void *user, const char *guest, uint64_t inc, enum ha_exit exit);
     /* A definition was made from the guest's configuration file on this host; also when it is the
      * same as before. flags: ha_def_flags. */
     void (*made)(void *user, const char *guest, const void *bytes, size_t len, uint64_t need_kib,
                  uint8_t flags);
+    /* Something that an operator should know; guest may be NULL. May be NULL. */
+    void (*say)(void *user, enum ha_severity severity, const char *guest, const char *text);
 };
 
 struct xvm_driver_env {
@@ -71,6 +74,7 @@ struct xvm_driver_env {
     /* Where the definition with that hash is: malloc'd, or NULL. It is there before a start that
      * needs it. */
     char *(*definition_path)(void *user, const struct ha_uuid *hash);
+    struct xvm_definitions *definitions; /* borrowed; libxl only */
     const struct xvm_driver_sink *sink;
     void *user;
 };
@@ -94,8 +98,15 @@ struct xvm_driver_ops {
     void (*cancel)(struct xvm_driver *driver, uint64_t op, const char *guest);
     /* Asks for a fresh inventory; the answer comes through the sink. */
     void (*inventory)(struct xvm_driver *driver);
+    /* Looks whether the guest could be started here: its definition, kernel, disks, networks,
+     * memory. Answers once, from the loop, unless the driver is freed before. 0 or a negative
+     * errno. May be NULL. */
+    int (*check)(struct xvm_driver *driver, const char *guest,
+                 void (*done)(void *user, const char *guest, bool fit, const char *text),
+                 void *user);
 };
 
 extern const struct xvm_driver_ops xvm_driver_process;
+extern const struct xvm_driver_ops xvm_driver_libxl;
 
 #endif

@@ -97,7 +97,7 @@ static int report(struct xvm_driver *driver, const struct xvm_scan *scan)
             memcpy(copies[n++].guest, op->guest, sizeof(op->guest));
         }
     }
-    driver->sink->inventory(driver->user, true, copies, n, driver->config->process_memory_kib);
+    driver->sink->inventory(driver->user, true, copies, n, driver->config->process_memory_kib, 0);
     free(copies);
     return 0;
 }
@@ -162,7 +162,7 @@ static void look_now(struct xvm_driver *driver)
         retry_in(driver, RETRY_MS);
         return;
     }
-    driver->sink->inventory(driver->user, false, NULL, 0, 0);
+    driver->sink->inventory(driver->user, false, NULL, 0, 0, 0);
     retry_in(driver, UNKNOWN_RETRY_MS);
 }
 
@@ -366,6 +366,7 @@ static void keep_channel(struct xvm_op *op, const struct xvm_channel *channel)
 static void process_start(struct xvm_driver *driver, const struct ha_action *action,
                           const struct xvm_channel *channel)
 {
+    (void)channel;
     assert(action->type == HA_ACT_GUEST);
     struct xvm_op *op = calloc(1, sizeof(*op));
     if (!op) {

@@ -100,8 +100,7 @@ int xvm_lock_held_at(int dir, const char *file)
     return r;
 }
 
-/* A whole small file as text. */
-static int read_text(int dir, const char *file, char *buf, size_t size)
+int xvm_text_read(int dir, const char *file, char *buf, size_t size)
 {
     int fd = openat(dir, file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
@@ -130,8 +129,7 @@ static int write_all(int fd, const char *data, size_t n)
     return 0;
 }
 
-/* Readers see the old file or the new one, never a part of one. */
-static int replace_text(int dir, const char *file, const char *text)
+int xvm_text_replace(int dir, const char *file, const char *text)
 {
     char tmp[64];
     snprintf(tmp, sizeof(tmp), "%s.new", file);
@@ -148,7 +146,7 @@ static int replace_text(int dir, const char *file, const char *text)
 int xvm_state_read(int dir, struct xvm_guest_state *ret_state)
 {
     char buf[512];
-    int r = read_text(dir, "state", buf, sizeof(buf));
+    int r = xvm_text_read(dir, "state", buf, sizeof(buf));
     if (r < 0)
         return r;
     struct xvm_guest_state s = {0};
@@ -174,13 +172,13 @@ int xvm_state_write(int dir, const struct xvm_guest_state *state)
              "\nstate %d\nend\n",
              (int)state->pid, state->start, state->nonce, state->inc, state->mig,
              (int)state->state);
-    return replace_text(dir, "state", buf);
+    return xvm_text_replace(dir, "state", buf);
 }
 
 int xvm_holder_read(int dir, struct xvm_guest_holder *ret_holder)
 {
     char buf[256];
-    int r = read_text(dir, "lock", buf, sizeof(buf));
+    int r = xvm_text_read(dir, "lock", buf, sizeof(buf));
     if (r < 0)
         return r;
     struct xvm_guest_holder h = {0};
@@ -221,7 +219,7 @@ int xvm_exit_write(int dir, uint64_t nonce, enum ha_exit how)
         if (exits[i].how != how)
             continue;
         snprintf(buf, sizeof(buf), "%" PRIx64 " %s\n", nonce, exits[i].name);
-        return replace_text(dir, "exit", buf);
+        return xvm_text_replace(dir, "exit", buf);
     }
     return -EINVAL;
 }
@@ -230,7 +228,7 @@ enum ha_exit xvm_exit_read(int dir, uint64_t nonce)
 {
     char buf[64], name[16];
     uint64_t seen = 0;
-    if (read_text(dir, "exit", buf, sizeof(buf)) < 0 ||
+    if (xvm_text_read(dir, "exit", buf, sizeof(buf)) < 0 ||
         sscanf(buf, "%" SCNx64 " %15s", &seen, name) != 2 || seen != nonce)
         return HA_EXIT_KILLED;
     for (size_t i = 0; i < sizeof(exits) / sizeof(exits[0]); i++)
@@ -250,7 +248,7 @@ uint64_t xvm_pid_start(pid_t pid)
 {
     char path[32], buf[1024];
     snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-    if (read_text(AT_FDCWD, path, buf, sizeof(buf)) < 0)
+    if (xvm_text_read(AT_FDCWD, path, buf, sizeof(buf)) < 0)
         return 0;
     /* The second field is the program's name in parentheses, which may hold anything. */
     char *s = strrchr(buf, ')');

@@ -95,6 +95,11 @@ int xvm_lock_held(int fd);
 /* The same by name; a missing file is not held. */
 int xvm_lock_held_at(int dir, const char *file);
 
+/* A small file as text, as much of it as there is room for. 0 or a negative errno. */
+int xvm_text_read(int dir, const char *file, char *buf, size_t size);
+/* Readers see the old file or the new one, never a part of one. 0 or a negative errno. */
+int xvm_text_replace(int dir, const char *file, const char *text);
+
 /* 0, -ENOENT, -EBADMSG (not a complete state), or another negative errno. */
 int xvm_state_read(int dir, struct xvm_guest_state *ret_state);
 int xvm_state_write(int dir, const struct xvm_guest_state *state);

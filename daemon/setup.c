@@ -265,18 +265,15 @@ static int open_driver(struct xvm_daemon *d)
         .host_name = xvm_daemon_host_name(d, d->facts.self),
         .run_dir = d->options.run_dir,
         .definition_path = definition_path,
+        .definitions = d->definitions,
         .sink = &xvm_daemon_driver_sink,
         .user = d,
     };
     struct ha_error error = {0};
     int r;
 
-    if (strcmp(d->config->driver, "process") != 0) {
-        xvm_log(HA_SEV_ERROR, "driver %s is not built in; this build has: process",
-                d->config->driver);
-        return -ENOTSUP;
-    }
-    d->driver_ops = &xvm_driver_process;
+    d->driver_ops = strcmp(d->config->driver, "process") == 0 ? &xvm_driver_process
+                                                              : &xvm_driver_libxl;
     r = d->driver_ops->open(&env, &d->driver, &error);
     if (r < 0)
         xvm_log(HA_SEV_ERROR, "driver %s: %s", d->driver_ops->name,
@@ -708,6 +705,11 @@ static int setup_base(struct xvm_daemon *d, bool *ret_safe_mode)
     r = xvm_mkdirs(d->options.state_dir, 0700);
     if (r < 0) {
         xvm_log(HA_SEV_ERROR, "cannot make %s: %s", d->options.state_dir, strerror(-r));
+        return r;
+    }
+    r = xvm_definitions_new(d->options.state_dir, &d->definitions);
+    if (r < 0) {
+        xvm_log(HA_SEV_ERROR, "cannot make %s/guests: %s", d->options.state_dir, strerror(-r));
         return r;
     }
     r = sd_event_default(&d->loop);

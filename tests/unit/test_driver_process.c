@@ -64,8 +64,9 @@ static void on_done(void *user, uint64_t op, enum ha_result result, const char *
 }
 
 static void on_inventory(void *user, bool known, const struct ha_copy *copies, size_t n,
-                         uint64_t memory_kib)
+                         uint64_t memory_kib, ha_ms looked)
 {
+    (void)looked;
     struct host *h = user;
     assert_true(n <= 8);
     h->inventories++;

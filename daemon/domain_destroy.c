@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Ends a guest's domains on this host, and does not say so before nothing of them can write any
+ * more: the domain is gone, its block backends are closed, its device model has ended. */
+#include "domain.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    NAP_MS = 50,
+    AGAIN_MS = 1000,      /* between two attempts at the same domain */
+    MODEL_GRACE_MS = 2000 /* for a device model to end by itself */
+};
+
+static bool meant(const struct domain_worker *w, uint64_t inc)
+{
+    return !w->options->inc || w->options->inc == inc;
+}
+
+/* Without a word to xenstore, which may hang: a domain that is certainly meant stops here and now.
+ * That is written down before: should this worker not come to its end, nobody must take the paused
+ * domain for one that an operator has paused, and leave it so. */
+static void pause_first(struct domain_worker *w)
+{
+    struct xvm_domain_record *record = &w->known.record;
+    if (w->known.has_record && meant(w, record->inc)) {
+        record->ending = true;
+        if (xvm_record_write(w->dir, record) < 0)
+            return;
+    }
+    int n = 0;
+    libxl_dominfo *info = libxl_list_domain(w->xl, &n);
+    for (int i = 0; info && i < n; i++) {
+        const uint8_t *uuid = libxl_uuid_bytearray_const(&info[i].uuid);
+        bool recorded = w->known.has_record && record->domid == info[i].domid &&
+                        !memcmp(record->uuid.b, uuid, sizeof(record->uuid.b));
+        if (info[i].domid && recorded && meant(w, record->inc) && !info[i].dying)
+            (void)libxl_domain_pause(w->xl, info[i].domid, NULL);
+    }
+    if (info)
+        libxl_dominfo_list_free(info, n);
+}
+
+/* Number of domains that are still there in part, or a negative errno. */
+static int destroy_once(struct domain_worker *w, bool again, bool kill_models,
+                        char what[static HA_TEXT_MAX])
+{
+    struct domain_scan scan;
+    uint64_t inc, mig;
+    int left = 0, r = domain_scan(w, &scan);
+    if (r < 0)
+        return r;
+    const struct xvm_domain *d;
+    for (size_t i = 0; (d = domain_next(w, &scan, &i, &inc, &mig));) {
+        if (!meant(w, inc))
+            continue;
+        left++;
+        snprintf(what, HA_TEXT_MAX, "domain %" PRIu32 "%s", d->domid,
+                 d->gone    ? " is gone, but its disks are not closed"
+                 : d->dying ? " is dying"
+                            : " cannot be ended");
+        if (!d->gone && !d->dying && again) {
+            domain_forget_words(w);
+            (void)libxl_domain_destroy(w->xl, d->domid, NULL);
+        } else if ((d->gone || d->dying) && kill_models) {
+            domain_kill_models(d->domid);
+        }
+    }
+    domain_scan_done(&scan);
+    return left;
+}
+
+int domain_destroy(struct domain_worker *w)
+{
+    char what[HA_TEXT_MAX] = "";
+    ha_ms begin = xvm_boot_ms(), tried = 0;
+    int left;
+    pause_first(w);
+    for (;;) {
+        ha_ms now = xvm_boot_ms();
+        bool again = !tried || now >= tried + AGAIN_MS;
+        left = destroy_once(w, again, now >= begin + MODEL_GRACE_MS, what);
+        if (left <= 0 || now >= w->deadline)
+            break;
+        if (again)
+            tried = xvm_boot_ms();
+        else
+            domain_nap(NAP_MS);
+    }
+    if (left < 0)
+        return domain_say_words(w, XVM_WORKER_UNKNOWN, "cannot tell what runs here (%s)",
+                                strerror(-left));
+    if (left > 0)
+        return domain_say_words(w, XVM_WORKER_UNKNOWN, "%s", what);
+    if (w->known.has_record && meant(w, w->known.record.inc))
+        xvm_record_remove(w->dir);
+    return domain_say(w, XVM_WORKER_OK, "gone");
+}

@@ -1,0 +1,516 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The libxl driver: operations on guests, each a process of its own. */
+#include "driver_libxl.h"
+#include "pidfd.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    DEFAULT_TIMEOUT_MS = 600 * 1000,
+    BURY_TIMEOUT_MS = 120 * 1000,
+};
+
+const char *const xvm_libxl_op_names[] = {
+    [HA_OP_CREATE] = "create",   [HA_OP_UNPAUSE] = "unpause", [HA_OP_SHUTDOWN] = "shutdown",
+    [HA_OP_DESTROY] = "destroy", [HA_OP_TAG] = "tag",         [HA_OP_SEND] = "send",
+    [HA_OP_RECEIVE] = "receive", [HA_OP_RESUME] = "resume",
+};
+
+static void start_op(struct xvm_op *op);
+
+void xvm_libxl_say(struct xvm_driver *driver, enum ha_severity severity, const char *guest,
+                   const char *format, ...)
+{
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    if (driver->sink->say)
+        driver->sink->say(driver->user, severity, guest, text);
+}
+
+const struct xvm_known *xvm_libxl_known(const struct xvm_driver *driver, const char *guest)
+{
+    for (size_t i = 0; i < driver->nknown; i++)
+        if (!strcmp(driver->known[i].guest, guest))
+            return &driver->known[i];
+    return NULL;
+}
+
+const struct xvm_op *xvm_libxl_op_of(const struct xvm_driver *driver, const char *guest)
+{
+    for (const struct xvm_op *op = driver->ops; op; op = op->next)
+        if (op->child && !strcmp(op->guest, guest))
+            return op;
+    return NULL;
+}
+
+int xvm_libxl_run(struct xvm_driver *driver, char *const *argv, ha_ms timeout_ms,
+                  xvm_child_line line, xvm_child_done done, void *user,
+                  struct xvm_child **ret_child)
+{
+    const struct xvm_child_spec spec = {.path = driver->program,
+                                        .argv = argv,
+                                        .envp = environ,
+                                        .timeout_ms = timeout_ms,
+                                        .line = line};
+    return xvm_child_new(driver->loop, &spec, done, user, ret_child);
+}
+
+/* ------------------------------------------------------------------------------- the operations */
+
+/* The other end must see that nobody is here any more. */
+static void close_channel(struct xvm_op *op)
+{
+    if (op->stream >= 0)
+        close(op->stream);
+    if (op->progress >= 0)
+        close(op->progress);
+    op->stream = op->progress = -1;
+}
+
+static void finish(struct xvm_op *op, enum ha_result result, const char *text)
+{
+    struct xvm_driver *driver = op->driver;
+    struct xvm_op **at = &driver->ops;
+    while (*at != op)
+        at = &(*at)->next;
+    *at = op->next;
+    if (op->what == HA_OP_DESTROY && result != HA_RESULT_OK && op->id)
+        xvm_libxl_expect(driver, op->guest, op->inc, false);
+    close_channel(op);
+    xvm_libxl_look_soon(driver);
+    if (op->id)
+        driver->sink->done(driver->user, op->id, result, text);
+    else if (result != HA_RESULT_OK)
+        xvm_libxl_say(driver, HA_SEV_WARNING, op->guest,
+                      "what is left of an ended copy cannot be cleared away yet: %s", text);
+    free(op);
+}
+
+static void on_line(void *user, const char *line)
+{
+    struct xvm_op *op = user;
+    const char *result = NULL, *text = NULL;
+    json_t *json = json_loads(line, JSON_REJECT_DUPLICATES, NULL);
+    if (json && json_unpack(json, "{s:s, s:s}", "result", &result, "text", &text) == 0) {
+        xvm_child_sanitise(text, op->text, sizeof(op->text));
+        op->has_text = true;
+    }
+    json_decref(json);
+}
+
+static void on_worker(void *user, const struct xvm_child_end *end)
+{
+    struct xvm_op *op = user;
+    const char *name = xvm_libxl_op_names[op->what];
+    char text[HA_TEXT_MAX + 128] = "";
+    enum ha_result result = HA_RESULT_UNKNOWN;
+    op->child = NULL;
+    switch (end->how) {
+    case XVM_CHILD_EXITED:
+        if (!op->has_text) /* it broke down before it could tell */
+            xvm_child_sanitise(end->err[0] ? end->err : "its worker said nothing", op->text,
+                               sizeof(op->text));
+        else if (end->code == XVM_WORKER_OK)
+            result = HA_RESULT_OK;
+        else if (end->code == XVM_WORKER_FAILED)
+            result = HA_RESULT_FAILED;
+        snprintf(text, sizeof(text), "%s", op->text);
+        break;
+    case XVM_CHILD_SIGNALED:
+        snprintf(text, sizeof(text), "on %s: the worker of %s was ended by signal %d",
+                 op->driver->host_name, name, end->code);
+        break;
+    case XVM_CHILD_TIMED_OUT:
+        snprintf(text, sizeof(text), "on %s: %s was not done in time; its worker was killed",
+                 op->driver->host_name, name);
+        break;
+    case XVM_CHILD_NOT_STARTED:
+        result = HA_RESULT_FAILED;
+        snprintf(text, sizeof(text), "on %s: cannot run %s: %s", op->driver->host_name,
+                 op->driver->program, strerror(end->code));
+        break;
+    }
+    finish(op, result, text);
+}
+
+/* The answers for operations that could not be started go through the loop, like every answer. */
+static int on_problem(sd_event_source *source, void *user)
+{
+    struct xvm_driver *driver = user;
+    struct xvm_op *op = driver->ops, *other;
+    while (op && !op->problem)
+        op = op->next;
+    if (!op)
+        return 0;
+    for (other = op->next; other && !other->problem;)
+        other = other->next;
+    if (other)
+        (void)sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+    finish(op, HA_RESULT_FAILED, op->problem);
+    return 0;
+}
+
+static void fail_soon(struct xvm_op *op, const char *problem)
+{
+    op->problem = problem;
+    (void)sd_event_source_set_enabled(op->driver->on_problem, SD_EVENT_ONESHOT);
+}
+
+static bool decided(const struct xvm_op *op)
+{
+    static const struct ha_uuid none;
+    return memcmp(&op->def, &none, sizeof(none)) != 0 && op->driver->definition_path;
+}
+
+/* Path of what the guest is built from. */
+static char *definition_of(const struct xvm_op *op)
+{
+    struct xvm_driver *driver = op->driver;
+    return decided(op) ? driver->definition_path(driver->user, &op->def)
+                       : xvm_definitions_path(driver->definitions, op->guest);
+}
+
+/* A host without the guest's file knows it by what it was built from. */
+static void remember(const struct xvm_op *op)
+{
+    struct xvm_driver *driver = op->driver;
+    struct xvm_definition facts;
+    char *path = decided(op) ? definition_of(op) : NULL, *bytes = NULL;
+    size_t size = XVM_DEFINITION_MAX + 1;
+    struct ha_error error;
+    if (path && xvm_definitions_facts(driver->definitions, op->guest, &facts) == -ENOENT &&
+        (bytes = malloc(size)) && xvm_text_read(AT_FDCWD, path, bytes, size) == 0)
+        (void)xvm_definitions_put(driver->definitions, op->guest, bytes, strlen(bytes), false,
+                                  &error);
+    free(bytes);
+    free(path);
+}
+
+static int run_worker(struct xvm_op *op, ha_ms timeout_ms)
+{
+    struct xvm_driver *driver = op->driver;
+    const struct xvm_known *known = xvm_libxl_known(driver, op->guest);
+    char inc[24], mig[24], until[24], timeout[24], uuid[37] = "";
+    char *definition = definition_of(op);
+    const int fds[] = {op->stream, op->progress};
+    if (!definition)
+        return -ENOMEM;
+    if (known)
+        xvm_domain_uuid_text(&known->uuid, uuid);
+    snprintf(inc, sizeof(inc), "%" PRIu64, op->inc);
+    snprintf(mig, sizeof(mig), "%" PRIu64, op->mig);
+    snprintf(until, sizeof(until), "%" PRId64, op->until > 0 ? op->until : 0);
+    snprintf(timeout, sizeof(timeout), "%" PRId64, timeout_ms);
+    const char *const argv[] = {"xvm-ha-domain", xvm_libxl_op_names[op->what], op->guest, "--host",
+                                driver->host_name, "--run", driver->run_dir, "--inc", inc, "--mig",
+                                mig, "--uuid", uuid, "--alias",
+                                known && known->name[0] ? known->name : op->guest, "--definition",
+                                definition, "--until", until, "--timeout", timeout,
+                                /* only for transfers */
+                                op->stream < 0 ? NULL : "--channel", "3", "--kind",
+                                op->kind == HA_MOVE_LIVE ? "live" : "migrate",
+                                op->progress < 0 ? NULL : "--progress", "4", NULL};
+    const struct xvm_child_spec spec = {.path = driver->program,
+                                        .argv = (char *const *)argv,
+                                        .envp = environ,
+                                        .fds = fds,
+                                        .nfds = op->stream < 0     ? 0
+                                                : op->progress < 0 ? 1
+                                                                   : 2,
+                                        .timeout_ms = timeout_ms,
+                                        .line = on_line};
+    int r = xvm_child_new(driver->loop, &spec, on_worker, op, &op->child);
+    free(definition);
+    close_channel(op);
+    return r;
+}
+
+/* A destroy ends the workers that are in its way; what they did is then unknown, and soon gone. */
+static void clear_the_way(struct xvm_op *destroy)
+{
+    for (struct xvm_op *op = destroy->driver->ops; op; op = op->next)
+        if (op != destroy && op->child && !strcmp(op->guest, destroy->guest) &&
+            (!destroy->inc || !op->inc || op->inc == destroy->inc))
+            xvm_child_kill(op->child);
+    if (destroy->id)
+        xvm_libxl_expect(destroy->driver, destroy->guest, destroy->inc, true);
+}
+
+static void start_op(struct xvm_op *op)
+{
+    ha_ms timeout = op->timeout_ms > 0 ? op->timeout_ms : DEFAULT_TIMEOUT_MS;
+    ha_ms left = timeout - (xvm_boot_ms() - op->asked);
+    if (left <= 0) {
+        fail_soon(op, "workers of an earlier daemon were in the way until its time was over");
+        return;
+    }
+    if (op->what == HA_OP_DESTROY)
+        clear_the_way(op);
+    if (op->what == HA_OP_CREATE)
+        remember(op);
+    if (run_worker(op, left) < 0)
+        fail_soon(op, "a worker could not be started");
+}
+
+void xvm_libxl_become_ready(struct xvm_driver *driver)
+{
+    driver->ready = true;
+    for (struct xvm_op *op = driver->ops; op; op = op->next)
+        if (!op->child && !op->problem)
+            start_op(op);
+}
+
+static struct xvm_op *new_op(struct xvm_driver *driver, const char *guest)
+{
+    struct xvm_op *op = calloc(1, sizeof(*op));
+    if (!op)
+        return NULL;
+    op->driver = driver;
+    op->stream = op->progress = -1;
+    op->asked = xvm_boot_ms();
+    snprintf(op->guest, sizeof(op->guest), "%s", guest);
+    /* At the end: the oldest worker of a guest is the one that holds its lock. */
+    struct xvm_op **at = &driver->ops;
+    while (*at)
+        at = &(*at)->next;
+    *at = op;
+    return op;
+}
+
+void xvm_libxl_bury(struct xvm_driver *driver, const char *guest, uint64_t inc)
+{
+    struct xvm_op *op = new_op(driver, guest);
+    if (!op)
+        return; /* the next look tries again */
+    op->what = HA_OP_DESTROY;
+    op->inc = inc;
+    op->timeout_ms = BURY_TIMEOUT_MS;
+    start_op(op);
+}
+
+/* The channel is borrowed for the call, the worker may start later. */
+static void keep_channel(struct xvm_op *op, const struct xvm_channel *channel)
+{
+    if (!channel)
+        return;
+    op->stream = fcntl(channel->stream, F_DUPFD_CLOEXEC, 3);
+    if (channel->progress >= 0)
+        op->progress = fcntl(channel->progress, F_DUPFD_CLOEXEC, 3);
+}
+
+static void libxl_start(struct xvm_driver *driver, const struct ha_action *action,
+                        const struct xvm_channel *channel)
+{
+    assert(action->type == HA_ACT_GUEST);
+    struct xvm_op *op = new_op(driver, action->u.guest.guest);
+    if (!op) {
+        driver->sink->done(driver->user, action->u.guest.op, HA_RESULT_FAILED, "out of memory");
+        return;
+    }
+    op->id = action->u.guest.op;
+    op->what = action->u.guest.what;
+    op->inc = action->u.guest.inc;
+    op->mig = action->u.guest.mig;
+    op->kind = action->u.guest.kind;
+    op->def = action->u.guest.def;
+    op->until = action->u.guest.until;
+    op->timeout_ms = action->u.guest.timeout_ms;
+    keep_channel(op, channel);
+    bool transfer = op->what == HA_OP_SEND || op->what == HA_OP_RECEIVE;
+    if (!xvm_guest_name_ok(op->guest) || op->what < HA_OP_CREATE || op->what > HA_OP_RESUME)
+        fail_soon(op, "not a guest's name or not an operation");
+    else if (transfer && op->stream < 0)
+        fail_soon(op, "a transfer needs a channel");
+    else if (driver->ready || op->what == HA_OP_DESTROY)
+        start_op(op);
+}
+
+/* A worker that an earlier daemon left behind stops by the same signal. */
+static void cancel_old(const struct xvm_driver *driver, const char *guest)
+{
+    struct xvm_guest_holder holder;
+    int dir = xvm_guest_name_ok(guest) ? xvm_guest_open(driver->guests_fd, guest) : -1;
+    if (dir < 0)
+        return;
+    if (xvm_holder_read(dir, &holder) == 0 && holder.start &&
+        (holder.op == HA_OP_SEND || holder.op == HA_OP_RECEIVE)) {
+        int fd = xvm_pidfd_of(holder.pid, holder.start);
+        if (fd >= 0) {
+            (void)xvm_pidfd_signal(fd, SIGTERM);
+            close(fd);
+        }
+    }
+    close(dir);
+}
+
+static void libxl_cancel(struct xvm_driver *driver, uint64_t id, const char *guest)
+{
+    if (id == 0) {
+        cancel_old(driver, guest);
+        return;
+    }
+    for (struct xvm_op *op = driver->ops; op; op = op->next) {
+        if (op->id != id || op->problem)
+            continue;
+        if (op->child)
+            xvm_child_signal(op->child, SIGTERM);
+        else
+            fail_soon(op, "cancelled before it began");
+        return;
+    }
+}
+
+/* ----------------------------------------------------------------------------------- the driver */
+
+/* By what the configuration's guests are recognised. */
+static int learn(struct xvm_driver *driver)
+{
+    struct xvm_known *v = calloc(driver->config->nguests + 1, sizeof(*v));
+    if (!v)
+        return -ENOMEM;
+    for (size_t i = 0; i < driver->config->nguests; i++) {
+        struct xvm_definition facts;
+        const char *guest = driver->config->guests[i].name;
+        memcpy(v[i].guest, guest, sizeof(v[i].guest));
+        if (xvm_definitions_facts(driver->definitions, guest, &facts) < 0)
+            continue;
+        v[i].uuid = facts.uuid;
+        memcpy(v[i].name, facts.name, sizeof(v[i].name));
+    }
+    free(driver->known);
+    driver->known = v;
+    driver->nknown = driver->config->nguests;
+    return 0;
+}
+
+static void on_definition(void *user, const char *guest, const void *bytes, size_t len, bool here)
+{
+    struct xvm_driver *driver = user;
+    struct xvm_definition facts;
+    struct ha_error error;
+    (void)here;
+    if (xvm_definition_parse(bytes, len, guest, &facts, &error) < 0)
+        return;
+    for (size_t i = 0; i < driver->nknown; i++) {
+        if (strcmp(driver->known[i].guest, guest) != 0)
+            continue;
+        driver->known[i].uuid = facts.uuid;
+        memcpy(driver->known[i].name, facts.name, sizeof(facts.name));
+        xvm_libxl_look_soon(driver);
+    }
+}
+
+static struct xvm_driver *libxl_free(struct xvm_driver *driver)
+{
+    if (!driver)
+        return NULL;
+    while (driver->ops) {
+        struct xvm_op *op = driver->ops;
+        driver->ops = op->next;
+        op->child = xvm_child_abandon(op->child); /* the next daemon waits for it */
+        close_channel(op);
+        free(op);
+    }
+    xvm_libxl_check_close(driver);
+    xvm_libxl_define_close(driver);
+    xvm_libxl_watch_close(driver);
+    xvm_libxl_look_close(driver);
+    xvm_libxl_forget_all(driver);
+    xvm_definitions_unlisten(driver->definitions, driver);
+    sd_event_source_disable_unref(driver->on_problem);
+    if (driver->guests_fd >= 0)
+        close(driver->guests_fd);
+    sd_event_unref(driver->loop);
+    free(driver->known);
+    free(driver->host_name);
+    free(driver->run_dir);
+    free(driver->program);
+    free(driver);
+    return NULL;
+}
+
+static int attach(struct xvm_driver *driver)
+{
+    driver->guests_fd = xvm_guests_open(driver->run_dir);
+    int r = driver->guests_fd < 0 ? driver->guests_fd : learn(driver);
+    if (r >= 0)
+        r = xvm_definitions_listen(driver->definitions, on_definition, driver);
+    if (r >= 0)
+        r = sd_event_add_defer(driver->loop, &driver->on_problem, on_problem, driver);
+    if (r >= 0)
+        r = sd_event_source_set_enabled(driver->on_problem, SD_EVENT_OFF);
+    if (r >= 0)
+        r = xvm_libxl_look_open(driver);
+    if (r >= 0)
+        r = xvm_libxl_watch_open(driver);
+    if (r >= 0)
+        r = xvm_libxl_define_open(driver);
+    return r < 0 ? r : 0;
+}
+
+static int libxl_open(const struct xvm_driver_env *env, struct xvm_driver **ret_driver,
+                      struct ha_error *ret_error)
+{
+    struct xvm_driver *driver = calloc(1, sizeof(*driver));
+    int r = driver ? 0 : -ENOMEM;
+    if (driver) {
+        driver->guests_fd = -1;
+        driver->loop = sd_event_ref(env->loop);
+        driver->config = env->config;
+        driver->sink = env->sink;
+        driver->user = env->user;
+        driver->definitions = env->definitions;
+        driver->definition_path = env->definition_path;
+        driver->host_name = strdup(env->host_name);
+        driver->run_dir = strdup(env->run_dir);
+        driver->program = xvm_child_find("xvm-ha-domain", "XVM_HA_DOMAIN");
+        r = driver->host_name && driver->run_dir && driver->program ? attach(driver) : -ENOMEM;
+    }
+    if (r < 0) {
+        libxl_free(driver);
+        *ret_error = (struct ha_error){.code = r};
+        snprintf(ret_error->text, sizeof(ret_error->text),
+                 "libxl driver: the run directory %.200s cannot be used: %s", env->run_dir,
+                 strerror(-r));
+        return r;
+    }
+    *ret_driver = driver;
+    return 0;
+}
+
+static void libxl_set_config(struct xvm_driver *driver, const struct ha_config *config)
+{
+    driver->config = config;
+    if (learn(driver) < 0)
+        driver->nknown = 0; /* tags are still known */
+    xvm_libxl_define_all(driver);
+    xvm_libxl_look_soon(driver);
+}
+
+static void libxl_inventory(struct xvm_driver *driver)
+{
+    xvm_libxl_look_soon(driver);
+}
+
+const struct xvm_driver_ops xvm_driver_libxl = {
+    .name = "libxl",
+    .open = libxl_open,
+    .free = libxl_free,
+    .set_config = libxl_set_config,
+    .start = libxl_start,
+    .cancel = libxl_cancel,
+    .inventory = libxl_inventory,
+    .check = xvm_libxl_check,
+};

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The only process of a test guest: counts on its console, and guards its disk.
+//
+// Each line is `tick LIFE COUNT MS`: LIFE names this boot, COUNT rises by one each tick, MS is the
+// guest's own clock. The same is written to the disk (xvda), after a look that the disk still holds what
+// this guest wrote last: two running copies of a guest cannot both find that.
+//
+// Kernel command line: tick=MS (default 1000). Console input: off, reboot, crash, hang.
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/reboot.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+static char life[37];
+static _Alignas(4096) char sector[4096];
+static char mine[512];
+
+static void
+quit(int how)
+{
+    sync();
+    reboot(how);
+    for (;;)
+        pause();
+}
+
+static void
+on_int(int number)
+{
+    (void)number;
+    reboot(RB_AUTOBOOT); // Ctrl-Alt-Del: how Linux hears "reboot" from the control node
+}
+
+static void
+load(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || syscall(SYS_finit_module, fd, "", 0) != 0)
+        printf("guest: %s: %m\n", path);
+    if (fd >= 0)
+        close(fd);
+}
+
+static long long
+now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
+}
+
+static void
+obey(const char *line)
+{
+    if (strncmp(line, "off", 3) == 0)
+        quit(RB_POWER_OFF);
+    if (strncmp(line, "reboot", 6) == 0)
+        quit(RB_AUTOBOOT);
+    if (strncmp(line, "hang", 4) == 0)
+        for (;;)
+            pause();
+    if (strncmp(line, "crash", 5) == 0) {
+        int fd = open("/proc/sysrq-trigger", O_WRONLY | O_CLOEXEC);
+        if (write(fd, "c", 1) != 1)
+            printf("guest: cannot crash: %m\n");
+    }
+}
+
+// Takes the disk over: from now on it must hold what this guest wrote.
+static int
+open_disk(void)
+{
+    int fd = -1;
+    for (int i = 0; i < 100 && (fd = open("/dev/xvda", O_RDWR | O_DIRECT | O_CLOEXEC)) < 0; i++)
+        usleep(20000);
+    if (fd < 0) {
+        printf("guest: no disk\n");
+        return -1;
+    }
+    if (pread(fd, sector, sizeof sector, 0) != sizeof sector) {
+        printf("guest: disk: read: %m\n");
+        return fd;
+    }
+    sector[sizeof mine - 1] = '\0';
+    printf("disk before: %s\n", sector[0] ? sector : "empty");
+    memcpy(mine, sector, sizeof mine);
+    return fd;
+}
+
+static void
+write_disk(int fd, const char *line)
+{
+    if (pread(fd, sector, sizeof sector, 0) != sizeof sector) {
+        printf("guest: disk: read: %m\n");
+        return;
+    }
+    sector[sizeof mine - 1] = '\0';
+    if (strcmp(sector, mine) != 0)
+        printf("TWO COPIES: disk holds \"%s\", this guest wrote \"%s\"\n", sector, mine);
+    memset(sector, 0, sizeof sector);
+    snprintf(sector, sizeof mine, "%s", line);
+    snprintf(mine, sizeof mine, "%s", line);
+    if (pwrite(fd, sector, sizeof sector, 0) != sizeof sector)
+        printf("guest: disk: write: %m\n");
+}
+
+static long
+option(const char *name, long value)
+{
+    char text[1024] = "";
+    FILE *f = fopen("/proc/cmdline", "re");
+    if (f && fgets(text, sizeof text, f)) {
+        const char *p = strstr(text, name);
+        if (p)
+            value = strtol(p + strlen(name), NULL, 10);
+    }
+    if (f)
+        fclose(f);
+    return value;
+}
+
+int
+main(int argc, char **argv)
+{
+    // The kernel runs this program, by another name, when it is asked to power off.
+    if (argc > 0 && strstr(argv[0], "poweroff"))
+        quit(RB_POWER_OFF);
+    mkdir("/proc", 0755);
+    mkdir("/dev", 0755);
+    mount("proc", "/proc", "proc", 0, NULL);
+    mount("dev", "/dev", "devtmpfs", 0, NULL);
+    int console = open("/dev/hvc0", O_RDWR);
+    for (int i = 0; i < 3 && console >= 0; i++)
+        dup2(console, i);
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    signal(SIGINT, on_int);
+    reboot(RB_DISABLE_CAD);
+    load("/xen-blkfront.ko");
+    FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
+    if (!f || !fgets(life, 9, f))
+        snprintf(life, sizeof life, "unknown");
+    if (f)
+        fclose(f);
+    long tick_ms = option("tick=", 1000);
+    int disk = open_disk();
+    long long next = now_ms();
+    for (unsigned long count = 1;; count++) {
+        char line[128];
+        snprintf(line, sizeof line, "tick %s %lu %lld", life, count, now_ms());
+        puts(line);
+        if (disk >= 0)
+            write_disk(disk, line);
+        next += tick_ms;
+        for (long long left; (left = next - now_ms()) > 0;) {
+            struct pollfd p = {.fd = 0, .events = POLLIN};
+            if (poll(&p, 1, (int)left) > 0) {
+                char text[64] = "";
+                if (read(0, text, sizeof text - 1) > 0)
+                    obey(text);
+                else
+                    usleep(1000 * (unsigned)tick_ms);
+            }
+        }
+        if (next < now_ms() - tick_ms)
+            next = now_ms(); // was suspended or starved: no burst of lines afterwards
+    }
+}

@@ -116,7 +116,7 @@ def wait_ready(which, timeout=300):
     """Waits until these hosts let us log in, have their disks, Xen's daemons and quorum."""
     end = time.monotonic() + timeout
     for h in which:
-        while not ready(h):
+        while not (h.booted() and ready(h)):
             if not h.powered():
                 raise where.LabError(f"{h.name} lost its power; {h.dir}/qemu.log may say why")
             if time.monotonic() > end:

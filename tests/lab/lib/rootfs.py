@@ -13,7 +13,8 @@ from . import where
 IMAGE = where.LAB + "/image"
 MIRROR = os.environ.get("XVM_LAB_MIRROR", "http://deb.debian.org")
 # Loaded by the initramfs; everything else is loaded by dom0 itself.
-EARLY = ["virtio_pci", "virtio_blk", "virtio_net", "ext4", "9p", "9pnet_virtio", "bridge"]
+EARLY = ["virtio_pci", "virtio_blk", "virtio_net", "ext4", "9p", "9pnet_virtio", "bridge", "iscsi_tcp",
+         "sd_mod", "crc32c_generic"]
 # Nothing in a lab host needs these, and each costs seconds on an emulated processor.
 MASKED = """apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer
 e2scrub_reap.service fstrim.timer logrotate.timer systemd-tmpfiles-clean.timer getty@tty1.service
@@ -28,7 +29,10 @@ dev-hugepages.mount sys-kernel-debug.mount sys-kernel-tracing.mount dev-mqueue.m
 systemd-repart.service systemd-growfs-root.service systemd-remount-fs.service
 corosync-notifyd.service remote-fs.target systemd-ask-password-wall.path
 systemd-ask-password-console.path systemd-udev-settle.service keyboard-setup.service
-console-setup.service""".split()
+console-setup.service sys-fs-fuse-connections.mount modprobe@fuse.service systemd-sysctl.service
+systemd-tmpfiles-setup-dev.service sys-kernel-config.mount modprobe@configfs.service""".split()
+# udev costs most of all; what is left makes /dev/lab/ and tells systemd of devices.
+UDEV_RULES = """50-udev-default 55-dm 60-block 60-persistent-storage-dm 95-dm-notify 99-systemd""".split()
 
 
 def words(name):
@@ -187,8 +191,13 @@ def _configure(steps, root, out):
         if os.path.lexists(path):
             os.unlink(path)
         os.symlink("/dev/null", path)
+    for path in glob.glob(root + "/usr/lib/udev/rules.d/*.rules"):
+        name = os.path.basename(path)
+        if name.removesuffix(".rules") not in UDEV_RULES:
+            os.symlink("/dev/null", f"{root}/etc/udev/rules.d/{name}")
     steps.sh("systemctl", "--root", root, "set-default", "multi-user.target")
-    steps.sh("systemctl", "--root", root, "enable", "ssh", "corosync", "open-iscsi", "iscsid")
+    steps.sh("systemctl", "--root", root, "enable", "ssh", "corosync", "open-iscsi", "iscsid",
+             "lab-ready")
     chroot(steps, root, "/usr/lib/xvm-lab/iscsi", where.ISCSI_TARGET, where.GATEWAY)
     # One key for every host and for whoever logs in: nothing here is a secret, nothing leaves the lab.
     for name in glob.glob(root + "/etc/ssh/ssh_host_*"):

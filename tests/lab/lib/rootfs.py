@@ -32,7 +32,8 @@ systemd-ask-password-console.path systemd-udev-settle.service keyboard-setup.ser
 console-setup.service sys-fs-fuse-connections.mount modprobe@fuse.service systemd-sysctl.service
 systemd-tmpfiles-setup-dev.service sys-kernel-config.mount modprobe@configfs.service""".split()
 # udev costs most of all; what is left makes /dev/lab/ and tells systemd of devices.
-UDEV_RULES = """50-udev-default 55-dm 60-block 60-persistent-storage-dm 95-dm-notify 99-systemd""".split()
+UDEV_RULES = """50-udev-default 55-dm 60-block 60-persistent-storage-dm 80-drivers 95-dm-notify
+99-systemd""".split()
 
 
 def words(name):

@@ -44,6 +44,12 @@ class Consoles:
         self._stop.set()
         self._thread.join()
 
+    def clear(self):
+        """Forgets what was seen until now."""
+        with self._lock:
+            self.ticks.clear()
+            self.lines.clear()
+
     def _run(self):
         while not self._stop.wait(0.02):
             self._look()

@@ -189,8 +189,11 @@ def run_case(name, module):
         lab.heal()
         if module.GROUP == "base":
             lab.destroy_all()
+            lab.consoles.clear()
         else:
+            lab.consoles.clear()
             lab.cluster_ready()
+        lab.begin = time.monotonic()
         module.run(lab)
         if not getattr(module, "TWO_COPIES_ON_PURPOSE", False):
             lab.consoles.check()

@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A PV guest is asked to move live on a hypervisor that cannot: refused in clear words, or it falls back."""
+
+
+def run(lab):
+    source = lab.where("pv1")
+    target = next(h for h in lab.hosts if h is not source)
+    life = lab.consoles.last("pv1").life
+    r = lab.ctl("move", "pv1", target.name, "--type", "live", "--wait", check=False, timeout=900)
+    words = (r.stdout + r.stderr).strip()
+    lab.say(f"exit {r.returncode}: {words.splitlines()[-1] if words else 'no words'}")
+    lab.wait("pv1 counts", lambda: lab.where("pv1"))
+    if r.returncode == 0:
+        assert lab.where("pv1") is target, "accepted, done, and not there"
+    else:
+        assert words, "a refusal without a word"
+        assert lab.consoles.last("pv1").life == life, "refused, but not the same guest any more"
+        assert lab.where("pv1") is source
+    lab.consoles.check()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""PVH and PV guests by xl: they count, move live (PVH) or are refused (PV), and the way they end shows."""
+"""Guests by xl: they count, move live (PVH) or are refused (PV), shut down, are destroyed."""
 import time
 
 GROUP = "base"
@@ -22,8 +22,8 @@ def run(lab):
     one.ssh("xl create -q /etc/xen/g1.cfg", timeout=120)
     for source, target in ((one, two), (two, one)):
         seconds, gap = migrate(lab, "g1", source, target)
-        lab.say(f"xl migrate {source.name} to {target.name}: {seconds:.1f} s, the guest was silent for "
-                f"{gap:.1f} s at the longest")
+        lab.say(f"xl migrate {source.name} to {target.name}: {seconds:.1f} s, the guest was silent "
+                f"for {gap:.1f} s at the longest")
     assert len({t.life for t in lab.consoles.of("g1")}) == 1, "the guest began anew"
     lab.consoles.check(counters=["g1"])
 

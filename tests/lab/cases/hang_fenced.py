@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""dom0 hangs (the processor stops): fenced by IPMI; let go on later, it cannot go on with its guests."""
+"""dom0 hangs (QMP stop) and is fenced by IPMI; let go on, it cannot go on with its guests."""
 import time
 
 

@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A host's power by IPMI: fence_ipmilan in one dom0 takes another's power, verifies, gives it back."""
+"""Power by IPMI: fence_ipmilan in one dom0 takes another's power, verifies, gives it back."""
 import time
 
 from lib import where
 
 GROUP = "base"
-AGENT = ("fence_ipmilan --ip {ip} --username " + where.BMC_USER + " --password {password} --lanplus "
-         "-o {action} 2>&1")
+AGENT = ("fence_ipmilan --ip {ip} --username " + where.BMC_USER + " --password {password} "
+         "--lanplus -o {action} 2>&1")
 
 
 def agent(host, target, action, password=where.BMC_PASSWORD):
     """Runs the fence agent on `host` against `target`; (exit code, its words)."""
-    r = host.ssh(AGENT.format(ip=where.bmc_address(target.number), action=action, password=password),
-                 check=False, timeout=120)
+    command = AGENT.format(ip=where.bmc_address(target.number), action=action, password=password)
+    r = host.ssh(command, check=False, timeout=120)
     return r.returncode, r.stdout.strip().splitlines()[-1]
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Live moves that break: at a random moment the link is cut, the source or the target loses its power.
+"""Live moves that break: at some moment the link is cut, the source or the target loses power.
 
-Never two copies, and never none for good. XVM_LAB_SEED and XVM_LAB_ROUNDS choose; the seed is printed.
+Never two copies, and never none for good. XVM_LAB_SEED and XVM_LAB_ROUNDS choose.
 """
 import os
 import random
@@ -23,13 +23,15 @@ def one_round(lab, rng):
     what = rng.choice(["link", "source", "target"])
     life = lab.consoles.last(GUEST).life
     observer = next(h for h in lab.hosts if h not in (source, target))
-    mover = threading.Thread(target=lab.ctl, args=("move", GUEST, target.name, "--type", "live", "--wait"),
-                             kwargs={"host": observer, "check": False, "timeout": 800}, daemon=True)
+    mover = threading.Thread(
+        target=lab.ctl, args=("move", GUEST, target.name, "--type", "live", "--wait"),
+        kwargs={"host": observer, "check": False, "timeout": 800}, daemon=True)
     begin = time.monotonic()
     mover.start()
     time.sleep(rng.uniform(0, lab.move_seconds * 1.1))
-    lab.say(f"{GUEST} moves from {source.name} to {target.name}; after {time.monotonic() - begin:.1f} s: "
-            f"{what} " + ("cut" if what == "link" else "loses its power"))
+    lab.say(f"{GUEST} moves from {source.name} to {target.name}; after "
+            f"{time.monotonic() - begin:.1f} s: {what} "
+            f"{'is cut' if what == 'link' else 'loses its power'}")
     if what == "link":
         victim = rng.choice([source, target])
         net.cut(victim.number)

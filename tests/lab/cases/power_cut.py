@@ -10,9 +10,13 @@ def run(lab):
     lab.say(f"{victim.name} runs {', '.join(guests)}")
     begin = time.monotonic()
     victim.off()
-    lab.wait("noticed", lambda: (lab.host_status(victim.name) or {}).get("state") not in ("in", None))
-    lab.wait("confirmed dead", lambda: (lab.host_status(victim.name) or {}).get("state") == "dead"
-             or any(lab.runs_on(g, *others) for g in guests), timeout=240)
+
+    def state():
+        return (lab.host_status(victim.name) or {}).get("state")
+
+    lab.wait("noticed", lambda: state() not in ("in", None))
+    lab.wait("confirmed dead", lambda: state() == "dead" or
+             any(lab.runs_on(g, *others) for g in guests), timeout=240)
     for g in guests:
         lab.wait(f"{g} counts elsewhere", lambda g=g: lab.runs_on(g, *others), timeout=240)
     lab.say(f"all of them after {time.monotonic() - begin:.1f} s")

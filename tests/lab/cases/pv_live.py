@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A PV guest is asked to move live on a hypervisor that cannot: refused in clear words, or it falls back."""
+"""A PV guest asked to move live where Xen cannot: refused in clear words, or it falls back."""
 
 
 def run(lab):

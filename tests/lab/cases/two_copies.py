@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The lab would notice: a guest started on two hosts at once is seen by its disk and by its consoles."""
+"""The lab would notice a guest that runs twice: by its disk and by its consoles."""
 import time
 
 GROUP = "base"

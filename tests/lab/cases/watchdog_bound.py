@@ -20,6 +20,6 @@ def run(lab):
     lab.wait("g1 counts elsewhere", lambda: lab.runs_on("g1", *others), timeout=300)
     old = [t for t in lab.consoles.of("g1") if t.life == life]
     new = [t for t in lab.consoles.of("g1") if t.life != life]
-    lab.say(f"{new[0].at - old[-1].at:.1f} s between the last sign of the old copy and the new one's first")
+    lab.say(f"{new[0].at - old[-1].at:.1f} s between the copies' last and first sign")
     assert new[0].at > old[-1].at
     lab.consoles.check()

@@ -2,8 +2,8 @@
 // The only process of a test guest: counts on its console, and guards its disk.
 //
 // Each line is `tick LIFE COUNT MS`: LIFE names this boot, COUNT rises by one each tick, MS is the
-// guest's own clock. The same is written to the disk (xvda), after a look that the disk still holds what
-// this guest wrote last: two running copies of a guest cannot both find that.
+// guest's own clock. The same is written to the disk (xvda), after a look that the disk still holds
+// what this guest wrote last: two running copies of a guest cannot both find that.
 //
 // Kernel command line: tick=MS (default 1000). Console input: off, reboot, crash, hang.
 #include <fcntl.h>
@@ -19,6 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
+static volatile sig_atomic_t asked_to_reboot;
 static char life[37];
 static _Alignas(4096) char sector[4096];
 static char mine[512];
@@ -36,7 +37,7 @@ static void
 on_int(int number)
 {
     (void)number;
-    reboot(RB_AUTOBOOT); // Ctrl-Alt-Del: how Linux hears "reboot" from the control node
+    asked_to_reboot = 1; // Ctrl-Alt-Del: how Linux hears "reboot" from the control node
 }
 
 static void
@@ -71,6 +72,7 @@ obey(const char *line)
         int fd = open("/proc/sysrq-trigger", O_WRONLY | O_CLOEXEC);
         if (write(fd, "c", 1) != 1)
             printf("guest: cannot crash: %m\n");
+        close(fd);
     }
 }
 
@@ -160,6 +162,8 @@ main(int argc, char **argv)
             write_disk(disk, line);
         next += tick_ms;
         for (long long left; (left = next - now_ms()) > 0;) {
+            if (asked_to_reboot)
+                quit(RB_AUTOBOOT);
             struct pollfd p = {.fd = 0, .events = POLLIN};
             if (poll(&p, 1, (int)left) > 0) {
                 char text[64] = "";

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The hosts' BMCs: ipmi_sim with an address of its own on the lab's network, acting on the host's power."""
+"""The hosts' BMCs: ipmi_sim, each with an address of its own, acting on its host's power."""
 import os
 import subprocess
 

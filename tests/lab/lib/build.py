@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Builds the image of a lab host: hypervisor, dom0's kernel and initramfs, root file system, test guests.
+"""Builds the image of a lab host: hypervisor, kernel, initramfs, root file system, test guests.
 
-The result is a folder in the cache named after a hash of everything that goes into it from this tree;
+The result is a folder in the cache, named after a hash of all that goes into it from this tree;
 it appears there complete or not at all.
 """
 import fcntl
@@ -53,9 +53,9 @@ class Steps:
             log.write(f"+ {' '.join(map(str, argv))}\n".encode())
             log.flush()
             kwargs.setdefault("stdout", log)
+            kwargs.setdefault("stdin", subprocess.DEVNULL)
             try:
-                return subprocess.run([str(a) for a in argv], stdin=kwargs.pop("stdin", subprocess.DEVNULL),
-                                      stderr=log, **kwargs)
+                return subprocess.run([str(a) for a in argv], stderr=log, **kwargs)
             except subprocess.CalledProcessError as e:
                 with open(self.log, encoding="utf-8", errors="replace") as f:
                     tail = "".join("  | " + line for line in f.readlines()[-25:])
@@ -68,7 +68,7 @@ class Steps:
 
 
 def build():
-    """Makes the image unless it exists. Safe against crashes and against another build beside it."""
+    """Makes the image unless it exists. A crash leaves none; two builds at once do not meet."""
     if ready():
         return
     os.makedirs(where.CACHE, exist_ok=True)
@@ -78,9 +78,9 @@ def build():
             return
         _remove_old()
         # A mount namespace of its own: whatever happens, no mount is left behind.
-        status = subprocess.run(["unshare", "--mount", "--propagation", "private", "--pid", "--fork",
-                                 "--kill-child", sys.executable, where.LAB + "/lab", "build-inside"],
-                                check=False).returncode
+        status = subprocess.run(
+            ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child",
+             sys.executable, where.LAB + "/lab", "build-inside"], check=False).returncode
     if status != 0 or not ready():
         raise where.LabError("build: the image was not made")
 
@@ -120,7 +120,7 @@ def _memory_mib():
 
 
 def _remove_old():
-    """Removes what crashed builds left, and images that no lab uses and nobody touched for a day."""
+    """Removes what crashed builds left, and images a day old that no lab uses."""
     used = set()
     if os.path.isdir(where.RUNS):
         for n in os.listdir(where.RUNS):

@@ -69,8 +69,8 @@ def _refuse_foreign():
     except (OSError, ValueError, KeyError):
         return
     if tree != where.TREE and net.exists() and net.processes():
-        raise where.LabError(f"lab {where.name()} is up and belongs to {tree}; choose another name with "
-                             "XVM_LAB=NAME, or end it there")
+        raise where.LabError(f"lab {where.name()} is up and belongs to {tree}; choose another name "
+                             "with XVM_LAB=NAME, or end it there")
 
 
 def up(count, wait=True):
@@ -120,7 +120,8 @@ def wait_ready(which, timeout=300):
             if not h.powered():
                 raise where.LabError(f"{h.name} lost its power; {h.dir}/qemu.log may say why")
             if time.monotonic() > end:
-                raise where.LabError(f"{h.name} is not up after {timeout} s; see {h.dir}/serial.log")
+                raise where.LabError(f"{h.name} is not up after {timeout} s; "
+                                     f"see {h.dir}/serial.log")
             time.sleep(1)
 
 
@@ -138,5 +139,6 @@ def status():
     print(f"{'HOST':6} {'STATE':8} {'ADDRESS':12} {'NETWORK':8} {'BMC':12} {'BMC NETWORK'}")
     for h in hosts():
         print(f"{h.name:6} {h.state():8} {where.address(h.number):12} "
-              f"{'joined' if net.connected(h.number) else 'cut':8} {where.bmc_address(h.number):12} "
+              f"{'joined' if net.connected(h.number) else 'cut':8} "
+              f"{where.bmc_address(h.number):12} "
               f"{'joined' if net.bmc_connected(h.number) else 'cut'}")

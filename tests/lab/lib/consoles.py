@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 TICK = re.compile(r"tick ([0-9a-f]+) (\d+) (\d+)")
 FILE = re.compile(r"guest-([a-z]+\d+)([^0-9a-z].*)?\.log")
-# A host that has little processor time writes lines late. Copies of one guest are seconds apart at the
-# least, unless they run at once.
+# A host that has little processor time writes lines late. Copies of one guest are seconds apart at
+# the least, unless they run at once.
 LATE = 3.0
 
 
@@ -132,8 +132,8 @@ def check_once(guest, ticks):
     order = sorted(lives.values(), key=lambda x: x[0].at)
     for (_, end), (begin, _) in zip(order, order[1:]):
         assert end.at <= begin.at + LATE, (
-            f"{guest}: life {end.life} on {end.host} went on for {end.at - begin.at:.1f} s after life "
-            f"{begin.life} had begun on {begin.host}")
+            f"{guest}: life {end.life} on {end.host} went on for {end.at - begin.at:.1f} s after "
+            f"life {begin.life} had begun on {begin.host}")
 
 
 def check_gapless(guest, ticks):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Puts xvm-had on the hosts, as `meson install` would, with a configuration for the lab, and starts it."""
+"""Puts xvm-had on the hosts, as `meson install` would, with a configuration, and starts it."""
 import io
 import json
 import os
@@ -11,7 +11,7 @@ from . import cluster, where
 from .wait import wait_until
 
 PASSWORD_FILE = "/etc/xvm-ha/ipmi.password"
-# name: (configuration, keys of xvm-ha.yaml). g4 and g5 are left for tests that start guests by hand.
+# Keys of xvm-ha.yaml. g4 and g5 are left for tests that start guests by hand.
 GUESTS = {"g1": {"priority": 900}, "g2": {"priority": 500}, "pv1": {"priority": 300},
           "g3": {"priority": 100}}
 
@@ -26,7 +26,8 @@ def config(count, driver, guests):
     lines.append("fence_devices:")
     for n in range(1, count + 1):
         lines += [f"  ipmi-{n}:", "    agent: fence_ipmilan",
-                  f"    options: {{ip: {where.bmc_address(n)}, username: {where.BMC_USER}, lanplus: 1}}",
+                  f"    options: {{ip: {where.bmc_address(n)}, username: {where.BMC_USER}, "
+                  "lanplus: 1}",
                   f"    secrets: {{password: {PASSWORD_FILE}}}",
                   "    timeout: 60s"]
     own = ", self" if count > 2 else ""
@@ -47,12 +48,12 @@ def build(tree):
     with tempfile.NamedTemporaryFile("w+", suffix=".log") as log:
         try:
             if not os.path.exists(folder + "/build.ninja"):
-                subprocess.run(["meson", "setup", folder, tree, "--prefix=/usr", "--sysconfdir=/etc"],
-                               check=True, stdout=log, stderr=log)
+                subprocess.run(["meson", "setup", folder, tree, "--prefix=/usr",
+                                "--sysconfdir=/etc"], check=True, stdout=log, stderr=log)
             subprocess.run(["ninja", "-C", folder], check=True, stdout=log, stderr=log)
             target = tempfile.mkdtemp(prefix="xvm-lab-deploy.")
-            subprocess.run(["meson", "install", "-C", folder, "--no-rebuild", "--strip", "--destdir",
-                            target], check=True, stdout=log, stderr=log)
+            subprocess.run(["meson", "install", "-C", folder, "--no-rebuild", "--strip",
+                            "--destdir", target], check=True, stdout=log, stderr=log)
         except subprocess.CalledProcessError as e:
             log.seek(0)
             raise where.LabError("deploy: the build failed:\n" + log.read()[-3000:]) from e
@@ -110,7 +111,7 @@ def deploy(tree, driver="libxl", guests=None):
 
 
 def found(hosts):
-    """`xvmhactl init` on the first host, once all daemons are in touch, unless that was done before."""
+    """`xvmhactl init` on the first host, once all daemons are in touch; never a second time."""
     def in_touch():
         s = status(hosts[0])
         return s if s and sum(1 for x in s["hosts"] if x["daemon"]) == len(hosts) else None

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What a test case of the lab works with, and how cases are found and run.
 
-A case is a file in cases/: its docstring says what it shows, `run(lab)` does it, and these may be set:
+A case is a file in cases/: its docstring says what it shows, `run(lab)` does it, and these may be
+set:
 GROUP ("base": works without xvm-had; "ha": needs it deployed; "long": not for every day) and
 LIMIT (seconds).
 """

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """One host of the lab: a QEMU that runs Xen, and its power.
 
-A host with power is a running QEMU; a power cut is SIGKILL. What the host wrote to its disk before is
-kept, as on a real one, and so are its serial console and its guests' consoles, which are logged outside.
+A host with power is a running QEMU; a power cut is SIGKILL. What the host wrote to its disk before
+is kept, as on a real one, and so are its serial console and its guests' consoles, which are logged
+outside.
 """
 import contextlib
 import fcntl
@@ -14,8 +15,8 @@ import time
 from . import net, qmp, where
 
 MEMORY_MIB, DOM0_MIB = 1400, 800
-# svm and npt are for PVH guests, aes and the like for ssh and corosync. Not `max` and not EPYC: dom0
-# crashes on their SMAP.
+# svm and npt are for PVH guests, aes and the like for ssh and corosync. Not `max` and not EPYC:
+# dom0 crashes on their SMAP.
 CPU = "qemu64,+svm,+npt,+aes,+pclmulqdq,+ssse3,+sse4.1,+sse4.2,+popcnt,+rdrand"
 
 BANNER = b"(XEN) Xen version"
@@ -45,7 +46,8 @@ class Host:
     def _command(self):
         image = where.run_dir() + "/image"
         linux = ("root=/dev/vda console=hvc0 net.ifnames=0 quiet panic=5 "
-                 "mitigations=off apparmor=0 selinux=0 audit=0 "  # they cost time, and protect nothing here
+                 # They cost time, and protect nothing here.
+                 "mitigations=off apparmor=0 selinux=0 audit=0 "
                  f"lab.host={self.number} lab.hosts={self.hosts}")
         return net.command([
             "qemu-system-x86_64", "-name", f"{where.namespace()}-{self.name}", "-daemonize",
@@ -54,7 +56,8 @@ class Host:
             "-machine", "q35", "-cpu", CPU, "-accel", "tcg,thread=multi",
             "-smp", "1", "-m", MEMORY_MIB,
             "-kernel", image + "/xen",
-            "-append", f"console=com1 com1=115200 dom0_mem={DOM0_MIB}M,max:{DOM0_MIB}M spec-ctrl=off",
+            "-append", "console=com1 com1=115200 spec-ctrl=off "
+                       f"dom0_mem={DOM0_MIB}M,max:{DOM0_MIB}M",
             "-initrd", f"{image}/vmlinuz {linux},{image}/initrd.gz",
             "-chardev", f"file,id=serial,append=on,path={self.dir}/serial.log",
             "-serial", "chardev:serial",
@@ -133,8 +136,8 @@ class Host:
                 size = os.path.getsize(self.dir + "/serial.log")
                 with open(self.dir + "/serial.begin", "w", encoding="ascii") as f:
                     f.write(str(size))
-            r = subprocess.run(self._command(), stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                               check=False)
+            r = subprocess.run(self._command(), stdin=subprocess.DEVNULL, capture_output=True,
+                               text=True, check=False)
             if r.returncode != 0:
                 raise where.LabError(f"{self.name}: QEMU does not start: {r.stderr.strip()}")
 
@@ -157,7 +160,8 @@ class Host:
         return qmp.execute(self.qmp, "query-status")["status"] if self.powered() else "off"
 
     def ssh_command(self, argv, options=()):
-        return net.command(["ssh", "-F", where.run_dir() + "/ssh_config", *options, self.name, *argv])
+        return net.command(["ssh", "-F", where.run_dir() + "/ssh_config", *options, self.name,
+                            *argv])
 
     def ssh(self, script, timeout=60, check=True, stdin=None):
         """Runs a shell command on the host; returns what subprocess.run returns.

@@ -60,7 +60,8 @@ def create(hosts):
     lines = ["link set lo up", "link add br0 type bridge forward_delay 0 mcast_snooping 0",
              f"addr add {where.GATEWAY}/{where.PREFIX} dev br0", "link set br0 up"]
     for h in range(1, hosts + 1):
-        lines += [f"tuntap add tap{h} mode tap", f"link set tap{h} master br0", f"link set tap{h} up",
+        lines += [f"tuntap add tap{h} mode tap", f"link set tap{h} master br0",
+                  f"link set tap{h} up",
                   f"addr add {where.bmc_address(h)}/{where.PREFIX} dev br0"]
     run(["ip", "-batch", "-"], stdin=None, input="\n".join(lines) + "\n")
 

@@ -13,8 +13,8 @@ from . import where
 IMAGE = where.LAB + "/image"
 MIRROR = os.environ.get("XVM_LAB_MIRROR", "http://deb.debian.org")
 # Loaded by the initramfs; everything else is loaded by dom0 itself.
-EARLY = ["virtio_pci", "virtio_blk", "virtio_net", "ext4", "9p", "9pnet_virtio", "bridge", "iscsi_tcp",
-         "sd_mod", "crc32c_generic"]
+EARLY = ["virtio_pci", "virtio_blk", "virtio_net", "ext4", "9p", "9pnet_virtio", "bridge",
+         "iscsi_tcp", "sd_mod", "crc32c_generic"]
 # Nothing in a lab host needs these, and each costs seconds on an emulated processor.
 MASKED = """apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer
 e2scrub_reap.service fstrim.timer logrotate.timer systemd-tmpfiles-clean.timer getty@tty1.service
@@ -137,7 +137,8 @@ def _modules(steps, boot, root, release):
 def cpio(steps, folder, target):
     """An initramfs of a folder."""
     with open(target, "wb") as f:
-        steps.sh("sh", "-c", "find . | cpio --quiet -o -H newc -R 0:0 | gzip -1", cwd=folder, stdout=f)
+        steps.sh("sh", "-c", "find . | cpio --quiet -o -H newc -R 0:0 | gzip -1", cwd=folder,
+                 stdout=f)
 
 
 def _initrd(steps, work, boot, root, release, out):
@@ -200,7 +201,7 @@ def _configure(steps, root, out):
     steps.sh("systemctl", "--root", root, "enable", "ssh", "corosync", "open-iscsi", "iscsid",
              "lab-ready")
     chroot(steps, root, "/usr/lib/xvm-lab/iscsi", where.ISCSI_TARGET, where.GATEWAY)
-    # One key for every host and for whoever logs in: nothing here is a secret, nothing leaves the lab.
+    # One key for every host and for whoever logs in: nothing here is a secret or leaves the lab.
     for name in glob.glob(root + "/etc/ssh/ssh_host_*"):
         os.unlink(name)
     host_key = root + "/etc/ssh/ssh_host_ed25519_key"

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Where everything of the lab is, and the numbers that its parts agree on.
 
-A lab has a name (XVM_LAB, by default "lab"); its namespace and its folder are called after it, so that
-several labs can exist on one machine.
+A lab has a name (XVM_LAB, by default "lab"); its namespace and its folder are called after it, so
+that several labs can exist on one machine.
 """
 import os
 import re
@@ -10,7 +10,7 @@ import re
 LAB = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TREE = os.path.dirname(os.path.dirname(LAB))
 CACHE = os.environ.get("XVM_LAB_CACHE", TREE + "/.cache/lab")
-# Not under TMPDIR: the next `up` must find what a crashed one left. Short: socket paths are limited.
+# Not under TMPDIR: the next `up` must find what a crashed one left. Short, for sockets' sake.
 RUNS = "/var/tmp/xvm-lab"
 
 GATEWAY = "10.77.0.1"  # the bridge: iSCSI target, and where ssh comes from

@@ -12,7 +12,7 @@ AGENT = ("fence_ipmilan --ip {ip} --username " + where.BMC_USER + " --password {
 def agent(host, target, action, password=where.BMC_PASSWORD):
     """Runs the fence agent on `host` against `target`; (exit code, its words)."""
     command = AGENT.format(ip=where.bmc_address(target.number), action=action, password=password)
-    r = host.ssh(command, check=False, timeout=120)
+    r = host.ssh(command, check=False, timeout=300)
     return r.returncode, r.stdout.strip().splitlines()[-1]
 
 

@@ -8,10 +8,10 @@ TWO_COPIES_ON_PURPOSE = True
 
 def run(lab):
     one, two = lab.hosts[:2]
-    one.ssh("xl create -q /etc/xen/g5.cfg", timeout=120)
+    one.ssh("xl create -q /etc/xen/g5.cfg", timeout=300)
     lab.wait("g5 counts on one host", lambda: lab.runs_on("g5", one))
     lab.consoles.check()
-    two.ssh("xl create -q /etc/xen/g5.cfg", timeout=120)
+    two.ssh("xl create -q /etc/xen/g5.cfg", timeout=300)
     lab.wait("g5 counts on the other, too", lambda: lab.runs_on("g5", two))
     time.sleep(6)
     texts = [x[3] for x in lab.consoles.lines if x[2] == "g5"]

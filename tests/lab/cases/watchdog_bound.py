@@ -5,7 +5,7 @@ After the documented bound its guests run elsewhere.
 """
 from lib import net
 
-LIMIT = 900
+LIMIT = 1800
 
 
 def run(lab):

@@ -37,7 +37,7 @@ class Lab:
         """A line of the test's story, with the time."""
         print(f"    {time.monotonic() - self.begin:6.1f} s  {text}", flush=True)
 
-    def wait(self, what, condition, timeout=120, poll=0.5):
+    def wait(self, what, condition, timeout=300, poll=0.5):
         """wait_until(), and says how long it took. Returns condition()'s value."""
         begin = time.monotonic()
         value = wait_until(what, condition, timeout, poll)
@@ -98,7 +98,7 @@ class Lab:
     def destroy_all(self):
         """Ends all guests on all hosts, for tests that run them by hand."""
         for h in self.hosts:
-            h.ssh("xl list | awk 'NR > 2 {print $1}' | xargs -r -n 1 xl destroy", timeout=120)
+            h.ssh("xl list | awk 'NR > 2 {print $1}' | xargs -r -n 1 xl destroy", timeout=300)
 
     # ---------------------------------------------------------------- xvm-had
 
@@ -119,7 +119,7 @@ class Lab:
         s = self.status()
         return next((h for h in s["hosts"] if h["name"] == name), None) if s else None
 
-    def ctl(self, *words, host=None, check=True, timeout=120):
+    def ctl(self, *words, host=None, check=True, timeout=300):
         """xvmhactl on a host (by default on one that is up)."""
         return (host or self.live()[0]).ssh("xvmhactl " + " ".join(words), check=check,
                                             timeout=timeout)
@@ -185,7 +185,7 @@ def run_case(name, module):
     begin = time.monotonic()
     lab = Lab()
     signal.signal(signal.SIGALRM, _time_up)
-    signal.alarm(getattr(module, "LIMIT", 600))
+    signal.alarm(getattr(module, "LIMIT", 1800))
     try:
         lab.heal()
         if module.GROUP == "base":

@@ -76,12 +76,12 @@ def archive(folder, files):
 def _as_root(info):
     info.uid = info.gid = 0
     info.uname = info.gname = "root"
-    # The image's /usr/lib and the like stay as they are.
     return info
 
 
 INSTALL = """set -e
-tar xzf - -C / --no-overwrite-dir
+tar xzmf - -C / --no-overwrite-dir
+mkdir -p /var/lib/xvm-lab
 chmod 700 /etc/xvm-ha
 systemd-sysusers
 systemd-tmpfiles --create xvm-had.conf

@@ -168,9 +168,12 @@ class Host:
 
         A host that does not answer in time is a TimeoutExpired; `check` makes failure a LabError.
         """
+        if isinstance(stdin, str):
+            stdin = stdin.encode()
         kwargs = {"input": stdin} if stdin is not None else {"stdin": subprocess.DEVNULL}
         r = subprocess.run(self.ssh_command(["--", script]), capture_output=True, timeout=timeout,
-                           text=not isinstance(stdin, bytes), check=False, **kwargs)
+                           check=False, **kwargs)
+        r.stdout, r.stderr = (x.decode(errors="replace") for x in (r.stdout, r.stderr))
         if check and r.returncode != 0:
             raise where.LabError(f"{self.name}: {script}: exit {r.returncode}: "
                                  f"{(r.stderr or r.stdout).strip()}")

@@ -38,8 +38,8 @@ def run(lab):
 
     one.ssh("xl shutdown -w g1", timeout=300)
     lab.say("xl shutdown: the guest powers off by itself")
-    assert set(lab.domains(one)) == {"pv1"}
+    lab.wait("it is gone", lambda: set(lab.domains(one) or ()) == {"pv1"})
     two.ssh("xl create -q /etc/xen/g2.cfg", timeout=300)
     lab.wait("g2 counts", lambda: lab.where("g2"))
     two.ssh("xl destroy g2")
-    assert "g2" not in lab.domains(two)
+    lab.wait("xl destroy: it is gone", lambda: lab.domains(two) == {})

@@ -101,7 +101,9 @@ static void choose_watchdog(struct keeper *k, const char *path)
         xvm_log(HA_SEV_NOTICE, "no watchdog: self-fencing is not claimed");
     if (r < 0)
         xvm_log(HA_SEV_WARNING, "watchdog %s: %s%s", path, strerror(-r),
-                strcmp(path, "xen") == 0 ? "; the hypervisor's own is not built in" : "");
+                strcmp(path, "xen") == 0
+                    ? ": the hypervisor's own is not there; is this a dom0, and xen_wdt loaded?"
+                    : "");
     k->arm_failed = false;
     if (k->adopted_fd >= 0 && strcmp(k->dog.ops->name, "device") == 0) {
         k->dog.fd = k->adopted_fd; /* still ticking */

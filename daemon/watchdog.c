@@ -141,6 +141,28 @@ static const struct xvm_watchdog_ops fifo_ops = {
 
 /* ----------------------------------------------------------------------------------- interface */
 
+/* The hypervisor's own watchdog is one of the kernel's devices, by whatever number: the kernel says which
+ * of them it is. 0, or -ENODEV: its driver (xen_wdt) is not loaded, or this is no dom0. */
+static int find_xen(struct xvm_watchdog *dog)
+{
+    for (unsigned i = 0; i < 16; i++) {
+        char path[64], identity[64] = "";
+        FILE *file;
+
+        snprintf(path, sizeof(path), "/sys/class/watchdog/watchdog%u/identity", i);
+        file = fopen(path, "re");
+        if (file == NULL)
+            continue;
+        if (fgets(identity, sizeof(identity), file) != NULL && strncmp(identity, "Xen ", 4) == 0) {
+            fclose(file);
+            snprintf(dog->found, sizeof(dog->found), "/dev/watchdog%u", i);
+            return 0;
+        }
+        fclose(file);
+    }
+    return -ENODEV;
+}
+
 int xvm_watchdog_choose(struct xvm_watchdog *ret_dog, const char *path)
 {
     struct stat st;
@@ -148,6 +170,11 @@ int xvm_watchdog_choose(struct xvm_watchdog *ret_dog, const char *path)
     *ret_dog = (struct xvm_watchdog){.ops = &none_ops, .path = path, .fd = -1};
     if (strcmp(path, "none") == 0)
         return 0;
+    if (strcmp(path, "xen") == 0) {
+        if (find_xen(ret_dog) < 0)
+            return -ENODEV;
+        path = ret_dog->path = ret_dog->found;
+    }
     if (stat(path, &st) < 0)
         return -errno;
     if (S_ISCHR(st.st_mode))

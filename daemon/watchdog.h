@@ -23,12 +23,14 @@ struct xvm_watchdog_ops {
 struct xvm_watchdog {
     const struct xvm_watchdog_ops *ops;
     const char *path;
+    char found[32]; /* what path points to, when it was looked for */
     int fd;
     bool armed;
     unsigned seconds; /* what it was set to last */
 };
 
-/* path: "none", a character device or a FIFO. Opens nothing. 0, or -ENODEV and the like when there
+/* path: "none", "xen" (the hypervisor's own), a character device or a FIFO. *ret_dog is not to be copied.
+ * Opens nothing. 0, or -ENODEV and the like when there
  * is nothing usable at path (then *ret_dog is the one of "none"). */
 int xvm_watchdog_choose(struct xvm_watchdog *ret_dog, const char *path);
 int xvm_watchdog_arm(struct xvm_watchdog *dog, unsigned seconds);

@@ -430,6 +430,19 @@ static uint64_t old_voters_ack(const struct ha *ha)
     return least;
 }
 
+/* A snapshot brought facts of this very epoch that are stable: there may be none to come. */
+static bool stable_of_now(struct ha *ha)
+{
+    struct ha_key key;
+    uint64_t hash;
+    if (!ha_log_at(&ha->log, ha->stable_i, &key, &hash) || ha_epoch_cmp(key.e, ha->e) != 0)
+        return false;
+    ha->stable_known = true;
+    ha_mark_seen(ha);
+    ha->decide_due = ha->acts_due = true;
+    return true;
+}
+
 /* Rule 7. */
 static void calc(struct ha *ha)
 {
@@ -459,9 +472,9 @@ static void calc(struct ha *ha)
     }
     if (i == 0)
         return;
-    const struct ha_entry *entry = ha_log_entry(&ha->log, i);
-    if (i <= ha->stable_i && ha->stable_known)
+    if (i <= ha->stable_i && (ha->stable_known || stable_of_now(ha)))
         return;
+    const struct ha_entry *entry = ha_log_entry(&ha->log, i);
     /* older facts become stable with this epoch's first (its begin), never by counting */
     if (!entry || (ha_epoch_cmp(entry->key.e, ha->e) != 0 && HA_GUARD(ha, RAFT_RULE)))
         return;

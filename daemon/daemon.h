@@ -67,6 +67,7 @@ struct xvm_daemon {
     struct xvm_supply *supply;
     struct xvm_migration *migration;
     sd_event_source *tick_timer, *status_timer;
+    int alone_fd;                /* held as long as the daemon lives: it is the only one */
     bool ready;                  /* told systemd */
     char waits_for[HA_TEXT_MAX]; /* while not started: for what */
     char status[HA_TEXT_MAX];    /* what systemd was told last */

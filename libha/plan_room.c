@@ -142,6 +142,7 @@ static bool exchange(struct plan_work *w, uint32_t g, int h, const struct away *
         for (uint32_t k = 0; k < away->n; k++)
             if (!done[k] && (big < 0 || w->mem[away->guest[k]] > w->mem[away->guest[big]]))
                 big = (int)k;
+        assert(big >= 0); /* one of them is left in each round */
         done[big] = true;
         ok = ha_pw_place(w, away->guest[big]) ||
              (depth > 0 && moves(w, away->guest[big], depth - 1));

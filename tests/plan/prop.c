@@ -113,7 +113,7 @@ static int shared(uint64_t first, unsigned long runs, unsigned jobs, struct tall
     }
     close(fds[1]);
     for (unsigned k = 0; k < jobs; k++) {
-        struct tally mine;
+        struct tally mine = {0};
         unsigned long *to = (unsigned long *)sum, *from = (unsigned long *)&mine;
         if (read(fds[0], &mine, sizeof mine) != sizeof mine)
             return -1; /* it crashed */

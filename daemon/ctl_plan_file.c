@@ -320,7 +320,7 @@ static int read_allowed(struct reader *r, const json_t *object, uint64_t *allowe
         return e;
     *allowed = 0;
     for (size_t i = 0; i < json_array_size(list); i++) {
-        int host;
+        int host = 0;
 
         e = host_number(r, "allowed", json_array_get(list, i), &host);
         if (e < 0)

@@ -169,7 +169,7 @@ static ha_ms vouched(const struct ha_keeper *k, ha_node voter)
 static ha_ms granted(const struct ha_keeper *k)
 {
     ha_ms best[HA_HOSTS_MAX] = {0};
-    size_t n = 0, maj = (size_t)k->orders.votes / 2 + 1;
+    size_t n = 0, maj;
 
     if (k->orders.tbl == 0 || k->orders.votes == 0)
         return -1;
@@ -178,6 +178,7 @@ static ha_ms granted(const struct ha_keeper *k)
     /* Without this, two halves of a split ring each keep their lease by talking to themselves. */
     if (!HA_GUARD(k, ECHO))
         return k->own_latest >= k->since ? k->own_latest : -1;
+    maj = (size_t)k->orders.votes / 2 + 1;
     for (size_t i = 0; i < k->orders.nvoters; i++) {
         ha_ms t = vouched(k, k->orders.voters[i]);
         size_t at = n;

@@ -2,6 +2,7 @@
 /* Random instances: small clusters, mostly tight, with every kind of rule and freedom. */
 #include "make.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -19,12 +20,20 @@ static uint64_t mix(struct rng *r)
 
 static unsigned below(struct rng *r, unsigned n)
 {
+    assert(n > 0);
     return (unsigned)(mix(r) % n);
 }
 
 static bool chance(struct rng *r, unsigned percent)
 {
     return below(r, 100) < percent;
+}
+
+/* Three of four hosts, about. */
+static uint64_t most_hosts(struct rng *r)
+{
+    uint64_t hosts = mix(r);
+    return hosts | mix(r);
 }
 
 static void make_hosts(struct made_instance *m, struct rng *r)
@@ -56,7 +65,7 @@ static void make_labels(struct made_instance *m, struct rng *r)
     m->in.labels = m->labels;
     m->in.nlabels = MAKE_LABELS;
     for (size_t i = 0; i < MAKE_LABELS; i++)
-        m->labels[i] = (struct ha_plan_label){names[i], mix(r) | mix(r)};
+        m->labels[i] = (struct ha_plan_label){names[i], most_hosts(r)};
 }
 
 static void make_guests(struct made_instance *m, struct rng *r)
@@ -76,7 +85,7 @@ static void make_guests(struct made_instance *m, struct rng *r)
                                     .run = !chance(r, 5),
                                     .keep = chance(r, 5),
                                     .move = chance(r, 15) ? HA_PLAN_MOVE_NORMAL : HA_PLAN_MOVE_LIVE,
-                                    .allowed = chance(r, limits) ? mix(r) | mix(r) : UINT64_MAX};
+                                    .allowed = chance(r, limits) ? most_hosts(r) : UINT64_MAX};
         g->needs = m->needs[i];
         for (; g->nneeds < 2 && chance(r, limits); g->nneeds++)
             m->needs[i][g->nneeds] = below(r, MAKE_LABELS);

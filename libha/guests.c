@@ -222,6 +222,10 @@ static bool inventories_known(const struct ha *ha, uint32_t guest)
         const struct ha_member *m = acked_member(ha, h->node);
         if (h->state == HA_HOST_LOST || h->state == HA_HOST_FENCING)
             return false;
+        /* a watchdog ends what is ours; a host that held only what was started by hand counts as
+         * empty, is petted, and lives on (scenario by-hand-beyond-the-bound) */
+        if (h->state == HA_HOST_DEAD && h->how == HA_CONF_BOUND)
+            return false;
         if ((ha_in_ring(ha, h->node) || h->state == HA_HOST_IN) &&
             (!m || !m->report.inventory || m->report.nguests <= guest ||
              (m->report.look < ha->prop.guests[guest].asked_index && HA_GUARD(ha, FRESH_LOOK))))

@@ -218,7 +218,8 @@ static ha_node silent_host(const struct ha *ha)
     for (size_t i = 0; i < shown(ha)->nhosts; i++) {
         const struct ha_member *m = find_member(ha, shown(ha)->hosts[i].node);
         enum ha_host_state state = shown(ha)->hosts[i].state;
-        if (state == HA_HOST_LOST || state == HA_HOST_FENCING)
+        bool bound = state == HA_HOST_DEAD && shown(ha)->hosts[i].how == HA_CONF_BOUND;
+        if (state == HA_HOST_LOST || state == HA_HOST_FENCING || bound)
             return shown(ha)->hosts[i].node;
         if (ha_in_ring(ha, shown(ha)->hosts[i].node) && (!m || !m->acked || !m->report.inventory))
             return shown(ha)->hosts[i].node;
@@ -258,7 +259,9 @@ static void why_free(const struct ha *ha, const struct ha_guest_fact *g, uint32_
         ha_say(r->why, size, "a copy nobody owns is on %s: it is taken over when it runs",
                ha_host_name(ha, ha->desks[i].copy_on));
     else if ((g->inc == 0 || g->loose) && ha->now > ha->phase_since + 5000 && silent_host(ha))
-        ha_say(r->why, size, "nobody can tell whether it runs on %s by hand: start xvm-had there, or fence it",
+        ha_say(r->why, size,
+               "nobody can tell whether it runs on %s by hand: start xvm-had there, or fence it, or, "
+               "if it is off for good, `xvmhactl host replace %s`", ha_host_name(ha, silent_host(ha)),
                ha_host_name(ha, silent_host(ha)));
     else if (i < ha->ndesks && ha->now < ha->desks[i].not_before)
         ha_say(r->why, size, "it failed; tried again in %lu s",

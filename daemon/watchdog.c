@@ -7,6 +7,7 @@
 #include <linux/watchdog.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -141,8 +142,9 @@ static const struct xvm_watchdog_ops fifo_ops = {
 
 /* ----------------------------------------------------------------------------------- interface */
 
-/* The hypervisor's own watchdog is one of the kernel's devices, by whatever number: the kernel says which
- * of them it is. 0, or -ENODEV: its driver (xen_wdt) is not loaded, or this is no dom0. */
+/* The hypervisor's own watchdog is one of the kernel's devices, by whatever number: its identity is the
+ * name of its driver, and was "Xen Watchdog" in old kernels (drivers/watchdog/xen_wdt.c). 0, or -ENODEV:
+ * the driver is not loaded, or this is no dom0. */
 static int find_xen(struct xvm_watchdog *dog)
 {
     for (unsigned i = 0; i < 16; i++) {
@@ -153,7 +155,7 @@ static int find_xen(struct xvm_watchdog *dog)
         file = fopen(path, "re");
         if (file == NULL)
             continue;
-        if (fgets(identity, sizeof(identity), file) != NULL && strncmp(identity, "Xen ", 4) == 0) {
+        if (fgets(identity, sizeof(identity), file) != NULL && strncasecmp(identity, "xen", 3) == 0) {
             fclose(file);
             snprintf(dog->found, sizeof(dog->found), "/dev/watchdog%u", i);
             return 0;

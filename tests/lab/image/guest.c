@@ -132,9 +132,11 @@ option(const char *name, long value)
 int
 main(int argc, char **argv)
 {
-    // The kernel runs this program, by another name, when it is asked to power off.
+    // The kernel runs this program, by another name, when it is asked to power off or to reboot.
     if (argc > 0 && strstr(argv[0], "poweroff"))
         quit(RB_POWER_OFF);
+    if (argc > 0 && strstr(argv[0], "reboot"))
+        quit(RB_AUTOBOOT);
     mkdir("/proc", 0755);
     mkdir("/dev", 0755);
     mount("proc", "/proc", "proc", 0, NULL);

@@ -88,6 +88,7 @@ class Lab:
         for h in self.hosts:
             net.join(h.number)
             net.bmc_join(h.number)
+            net.storage_join(h.number)
             if h.state() == "paused":
                 h.resume()
             h.on()

@@ -58,7 +58,8 @@ def create(hosts):
     """Namespace, bridge and taps for this number of hosts."""
     subprocess.run(["ip", "netns", "add", where.namespace()], check=True)
     lines = ["link set lo up", "link add br0 type bridge forward_delay 0 mcast_snooping 0",
-             f"addr add {where.GATEWAY}/{where.PREFIX} dev br0", "link set br0 up"]
+             f"addr add {where.GATEWAY}/{where.PREFIX} dev br0",
+             f"addr add {where.STORAGE}/{where.PREFIX} dev br0", "link set br0 up"]
     for h in range(1, hosts + 1):
         lines += [f"tuntap add tap{h} mode tap", f"link set tap{h} master br0",
                   f"link set tap{h} up",
@@ -94,3 +95,23 @@ def bmc_cut(host):
 def bmc_join(host):
     if not bmc_connected(host):
         run(["ip", "addr", "add", f"{where.bmc_address(host)}/{where.PREFIX}", "dev", "br0"])
+
+
+def _storage_rule(host):
+    return ["from", where.STORAGE, "to", where.address(host), "blackhole"]
+
+
+def storage_connected(host):
+    r = run(["ip", "rule", "list", *_storage_rule(host)[:4]])
+    return "blackhole" not in r.stdout
+
+
+def storage_cut(host):
+    """Takes the storage away from the host: its target's answers are lost from now on."""
+    if storage_connected(host):
+        run(["ip", "rule", "add", *_storage_rule(host)])
+
+
+def storage_join(host):
+    if not storage_connected(host):
+        run(["ip", "rule", "del", *_storage_rule(host)])

@@ -176,8 +176,8 @@ def _guest(steps, work, boot, root, release):
     shutil.copy(IMAGE + "/corosync.conf", lib + "/corosync.conf")
     with open(IMAGE + "/guest.cfg", encoding="utf-8") as f:
         template = f.read()
-    for number in range(1, where.DISKS + 1):
-        pv = number == where.DISKS
+    for number in range(1, where.GUEST_DISKS + 1):
+        pv = number == where.GUEST_DISKS
         name = "pv1" if pv else f"g{number}"
         text = template.replace("@NAME@", name).replace("@NUMBER@", str(number))
         write(f"{root}/etc/xen/{name}.cfg", text.replace("@TYPE@", "pv" if pv else "pvh"))
@@ -200,7 +200,7 @@ def _configure(steps, root, out):
     steps.sh("systemctl", "--root", root, "set-default", "multi-user.target")
     steps.sh("systemctl", "--root", root, "enable", "ssh", "corosync", "open-iscsi", "iscsid",
              "lab-ready")
-    chroot(steps, root, "/usr/lib/xvm-lab/iscsi", where.ISCSI_TARGET, where.GATEWAY)
+    chroot(steps, root, "/usr/lib/xvm-lab/iscsi", where.ISCSI_TARGET, where.STORAGE)
     # One key for every host and for whoever logs in: nothing here is a secret or leaves the lab.
     for name in glob.glob(root + "/etc/ssh/ssh_host_*"):
         os.unlink(name)

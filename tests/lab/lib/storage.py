@@ -30,7 +30,7 @@ def start():
     env = dict(os.environ, TGT_IPC_SOCKET=where.run_dir() + "/tgtd")
     with open(where.run_dir() + "/tgtd.log", "wb") as log:
         subprocess.Popen(net.command(["tgtd", "-f", "-C", "0", "--iscsi",
-                                      f"portal={where.GATEWAY}:3260"]),
+                                      f"portal={where.STORAGE}:3260"]),
                          stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
                          env=env)
     end = time.monotonic() + 20

@@ -13,10 +13,12 @@ CACHE = os.environ.get("XVM_LAB_CACHE", TREE + "/.cache/lab")
 # Not under TMPDIR: the next `up` must find what a crashed one left. Short, for sockets' sake.
 RUNS = "/var/tmp/xvm-lab"
 
-GATEWAY = "10.77.0.1"  # the bridge: iSCSI target, and where ssh comes from
+GATEWAY = "10.77.0.1"  # the bridge: where ssh comes from
+STORAGE = "10.77.0.2"  # the iSCSI target; an address of its own, so that it can be cut off alone
 PREFIX = 24
 MAX_HOSTS = 4
-DISKS = 6  # iSCSI LUNs 1 to 6
+DISKS = 7  # iSCSI LUNs 1 to 7
+GUEST_DISKS = 6  # the last is for the cluster itself: a shared-disk heartbeat
 BMC_USER, BMC_PASSWORD = "fence", "lab-ipmi-secret"
 ISCSI_TARGET = "iqn.2026-01.lab.xvm:disks"
 

@@ -452,7 +452,8 @@ void xvm_migration_set_config(struct xvm_migration *m, const struct ha_config *c
 {
     char why[HA_TEXT_MAX];
     m->env.config = config;
-    if (xvm_listen(m, why) < 0)
+    /* Without any node corosync has not been heard yet; this is called again when it has. */
+    if (m->env.facts->nnodes > 0 && xvm_listen(m, why) < 0)
         xvm_log(HA_SEV_WARNING, "migration: %s", why);
     if (check_key(m, why) < 0)
         xvm_log(HA_SEV_WARNING, "migration: %s", why);

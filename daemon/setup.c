@@ -407,8 +407,10 @@ static int connect_again(struct xvm_daemon *d, const struct xvm_corosync_facts *
         return r;
     }
     d->facts = *facts;
-    if (same)
+    if (same) {
+        xvm_migration_set_config(d->migration, d->config); /* its addresses are corosync's */
         return 0;
+    }
     if (load_and_log(d, facts, AGENTS_KEPT, &config) == 0)
         take_config(d, config);
     else

@@ -6,7 +6,6 @@
 #include <string.h>
 
 enum {
-    PATIENCE = 10000,
     FORCE_MOST = 30000,
     TIDY_MOST = 5000, /* for the last move's source to clean up, before the next move is refused */
 };
@@ -87,10 +86,9 @@ void ha_client_event(struct ha *ha, const struct ha_request *r)
         force_client(ha, r);
         return;
     }
-    if (ha->phase != HA_PHASE_OPEN || !ha_quorate(ha)) {
-        ha_reply(ha, r->client, -ENOTCONN, "%s",
-                 ha_quorate(ha) ? "the cluster is choosing its coordinator: repeat in a moment"
-                                : "this host has no quorum: nothing can be changed from here");
+    if (!ha_quorate(ha)) {
+        ha_reply(ha, r->client, -ENOTCONN,
+                 "this host has no quorum: nothing can be changed from here");
         return;
     }
     if (ha->nclients == HA_CLIENTS_MAX) {
@@ -102,12 +100,36 @@ void ha_client_event(struct ha *ha, const struct ha_request *r)
     ha_name_copy(ask.host, r->host);
     ha_name_copy(ask.text, r->text);
     ha_name_copy(ask.who, r->who);
-    ha->clients[ha->nclients++] = (struct ha_waiting_client){r->client, ask.id, ha->now};
-    struct ha_put put = ha_msg_new(ha, HA_MSG_ASK);
-    ha_put_epoch(&put, ha->e);
-    ha_msg_put_ask(&put, &ask);
-    ha_send(ha, &put);
-    ha_wake(ha, ha->now + PATIENCE);
+    ha->clients[ha->nclients++] = (struct ha_waiting_client){r->client, ask, ha->now, false};
+}
+
+/* What came while no coordinator was there, or went to one that is not any more. */
+void ha_clients_send(struct ha *ha)
+{
+    for (size_t i = 0; ha->phase == HA_PHASE_OPEN && i < ha->nclients; i++) {
+        struct ha_waiting_client *c = &ha->clients[i];
+        if (c->sent)
+            continue;
+        struct ha_put put = ha_msg_new(ha, HA_MSG_ASK);
+        ha_put_epoch(&put, ha->e);
+        ha_msg_put_ask(&put, &c->ask);
+        ha_send(ha, &put);
+        c->sent = true;
+    }
+}
+
+void ha_client_give_up(struct ha *ha, size_t i)
+{
+    struct ha_waiting_client *c = &ha->clients[i];
+    if (c->sent || c->ask.again)
+        ha_reply(ha, c->client, -ETIMEDOUT,
+                 "no answer from the coordinator: the command may still be carried out, see "
+                 "`xvmhactl status`");
+    else
+        ha_reply(ha, c->client, -EAGAIN,
+                 "the cluster is choosing its coordinator and takes long for it: nothing was done, "
+                 "see `xvmhactl status`");
+    *c = ha->clients[--ha->nclients];
 }
 
 static void send_answer(struct ha *ha, ha_node to, uint64_t instance, uint64_t id, int code,
@@ -153,7 +175,7 @@ void ha_answer_deliver(struct ha *ha, struct ha_get *get)
     char text[HA_TEXT_MAX] = "";
     memcpy(text, p, len);
     for (size_t i = 0; i < ha->nclients; i++) {
-        if (ha->clients[i].id != id)
+        if (ha->clients[i].ask.id != id)
             continue;
         ha_reply(ha, ha->clients[i].client, code, "%s", text);
         ha->clients[i] = ha->clients[--ha->nclients];
@@ -161,13 +183,27 @@ void ha_answer_deliver(struct ha *ha, struct ha_get *get)
     }
 }
 
-void ha_clients_fail(struct ha *ha, const char *why)
+/* Said twice it would move twice: the first may have been carried out, to wherever was best then. */
+static bool repeatable(const struct ha_ask *ask)
 {
-    for (size_t i = 0; i < ha->nclients; i++)
-        ha_reply(ha, ha->clients[i].client, -ETIMEDOUT,
+    return ask->command != HA_CMD_MOVE || ask->host[0];
+}
+
+void ha_clients_interrupt(struct ha *ha, const char *why)
+{
+    for (size_t i = 0; i < ha->nclients;) {
+        struct ha_waiting_client *c = &ha->clients[i];
+        if (!c->sent || repeatable(&c->ask)) {
+            c->ask.again |= c->sent;
+            c->sent = false;
+            i++;
+            continue;
+        }
+        ha_reply(ha, c->client, -ETIMEDOUT,
                  "no answer: %s. The command may have been carried out, see `xvmhactl status`; "
                  "repeat it if not", why);
-    ha->nclients = 0;
+        *c = ha->clients[--ha->nclients];
+    }
     if (ha->init_client)
         ha_reply(ha, ha->init_client, -EAGAIN, "the founding was interrupted (%s): repeat it", why);
     ha->init_client = 0;
@@ -217,6 +253,15 @@ static void ask_want(struct ha *ha, const struct ha_ask *ask, uint32_t i, struct
     OUTCOME(o, 0, "%s %s", g->name, done[ask->command]);
 }
 
+/* 0: no host is called that. */
+static ha_node find_host(const struct ha *ha, const char *name)
+{
+    for (size_t k = 0; k < ha->config->nhosts; k++)
+        if (strcmp(ha->config->hosts[k].name, name) == 0)
+            return ha->config->hosts[k].node;
+    return 0;
+}
+
 /* Whether a named host can take the guest; the outcome says which check failed, what would help. */
 static bool target_fits(struct ha *ha, ha_node to, uint32_t i, struct outcome *o)
 {
@@ -256,10 +301,7 @@ static ha_node move_target(struct ha *ha, const struct ha_ask *ask, uint32_t i, 
                     g->name, why);
         return best;
     }
-    ha_node to = 0;
-    for (size_t k = 0; k < ha->config->nhosts; k++)
-        if (strcmp(ha->config->hosts[k].name, ask->host) == 0)
-            to = ha->config->hosts[k].node;
+    ha_node to = find_host(ha, ask->host);
     if (!to || to == g->owner) {
         OUTCOME(o, -EINVAL, "%s: name another host to move %s to",
                 to ? "it runs there already" : "no such host", g->name);
@@ -278,10 +320,22 @@ static enum ha_move_kind move_kind(const struct ha_ask *ask, const struct ha_gue
     return !ask->text[0] && c->move_type ? (enum ha_move_kind)c->move_type : HA_MOVE_LIVE;
 }
 
+/* Has what is asked for happened already, or begun? */
+static bool moved(const struct ha_guest_fact *g, ha_node to)
+{
+    if (g->mig)
+        return g->mig_host == to;
+    return to && (g->recall ? g->prefer == to : g->owner == to);
+}
+
 static void ask_move(struct ha *ha, const struct ha_ask *ask, uint32_t i, struct outcome *o)
 {
     const struct ha_guest_fact *g = &ha->prop.guests[i];
     const struct ha_guest_config *c = ha_guest_config(ha, i);
+    if (ask->again && moved(g, find_host(ha, ask->host))) {
+        OUTCOME(o, 0, "%s moves to %s", g->name, ask->host);
+        return;
+    }
     if (!c) {
         OUTCOME(o, -ENOENT, "%s is not in the configuration any more: add it to `guests`, then "
                 "`xvmhactl reload`", g->name);
@@ -345,8 +399,8 @@ static void ask_guest(struct ha *ha, const struct ha_ask *ask, struct outcome *o
     if (ask->command == HA_CMD_MOVE) {
         ask_move(ha, ask, i, o);
     } else if (ask->command == HA_CMD_MOVE_CANCEL) {
-        OUTCOME(o, g->mig ? 0 : -ENOENT, g->mig ? "the move of %s is being cancelled"
-                                                : "%s is not being moved", g->name);
+        OUTCOME(o, g->mig || ask->again ? 0 : -ENOENT,
+                g->mig ? "the move of %s is being cancelled" : "%s is not being moved", g->name);
         ha->desks[i].cancel_mig = g->mig;
         ha->decide_due = true;
     } else if (ask->command == HA_CMD_CLEAR) {
@@ -382,7 +436,7 @@ static void ask_fence(struct ha *ha, const struct ha_ask *ask, const struct ha_h
     for (size_t i = 0; i < c->nlevels; i++)
         device |= c->levels[i].kind == HA_FENCE_DEVICE;
     if (h->state == HA_HOST_NEW || h->state == HA_HOST_OUT || h->state == HA_HOST_DEAD)
-        OUTCOME(o, -EALREADY, "%s is %s: there is nothing to fence", ask->host,
+        OUTCOME(o, ask->again && h->state == HA_HOST_DEAD ? 0 : -EALREADY, "%s is %s: there is nothing to fence", ask->host,
                 h->state == HA_HOST_DEAD  ? "confirmed dead already"
                 : h->state == HA_HOST_OUT ? "out: it said goodbye"
                                           : "new: it never was a member");
@@ -405,10 +459,7 @@ static void ask_fence(struct ha *ha, const struct ha_ask *ask, const struct ha_h
 
 static void ask_host(struct ha *ha, const struct ha_ask *ask, struct outcome *o)
 {
-    ha_node node = 0;
-    for (size_t k = 0; k < ha->config->nhosts; k++)
-        if (strcmp(ha->config->hosts[k].name, ask->host) == 0)
-            node = ha->config->hosts[k].node;
+    ha_node node = find_host(ha, ask->host);
     const struct ha_host_fact *h = node ? ha_facts_host(&ha->prop, node) : NULL;
     if (!h) {
         OUTCOME(o, -ENOENT, "no host is called %s", ask->host);
@@ -439,6 +490,10 @@ static void ask_host(struct ha *ha, const struct ha_ask *ask, struct outcome *o)
         }
         desk->replace = true;
         OUTCOME(o, 0, "the next machine that comes as %s is admitted", ask->host);
+        return;
+    }
+    if (ask->again && h->state == HA_HOST_DEAD) {
+        OUTCOME(o, 0, "%s is confirmed dead", ask->host);
         return;
     }
     if (ha_in_ring(ha, node) || (h->state != HA_HOST_LOST && h->state != HA_HOST_FENCING)) {

@@ -290,11 +290,9 @@ static void clients_tick(struct ha *ha)
             i++;
             continue;
         }
-        ha_reply(ha, ha->clients[i].client, -ETIMEDOUT,
-                 "no answer from the coordinator: the command may still be carried out, see "
-                 "`xvmhactl status`");
-        ha->clients[i] = ha->clients[--ha->nclients];
+        ha_client_give_up(ha, i);
     }
+    ha_clients_send(ha);
 }
 
 int ha_step(struct ha *ha, const struct ha_event *event, struct ha_actions *actions)

@@ -130,8 +130,10 @@ struct ha_pending_ask {
 
 /* A client of ours that waits for an answer. */
 struct ha_waiting_client {
-    uint64_t client, id;
+    uint64_t client;
+    struct ha_ask ask;
     ha_ms since;
+    bool sent; /* in this view */
 };
 
 enum { HA_ASKS_MAX = 64, HA_CLIENTS_MAX = 64, HA_LATE_MAX = 4096, HA_TRANSFERS_MAX = 64 };
@@ -376,7 +378,10 @@ void ha_ask_deliver(struct ha *ha, ha_node from, const struct ha_msg_head *head,
 void ha_answer_deliver(struct ha *ha, struct ha_get *get);
 void ha_decide_asks(struct ha *ha);
 void ha_asks_answer_stable(struct ha *ha);
-void ha_clients_fail(struct ha *ha, const char *why);
+/* The coordinator is gone: what may be repeated is sent to the next one. */
+void ha_clients_interrupt(struct ha *ha, const char *why);
+void ha_clients_send(struct ha *ha);
+void ha_client_give_up(struct ha *ha, size_t i);
 /* acts.c: this host's guests */
 void ha_acts(struct ha *ha);
 void ha_acts_inventory(struct ha *ha, const struct ha_event *event);

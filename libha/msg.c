@@ -195,6 +195,7 @@ void ha_msg_put_ask(struct ha_put *put, const struct ha_ask *ask)
     ha_put_name(put, ask->host);
     ha_put_name(put, ask->text);
     ha_put_name(put, ask->who);
+    ha_put_u8(put, ask->again);
 }
 
 void ha_msg_get_ask(struct ha_get *get, struct ha_ask *ask)
@@ -205,6 +206,7 @@ void ha_msg_get_ask(struct ha_get *get, struct ha_ask *ask)
     ha_get_name(get, ask->host);
     ha_get_name(get, ask->text);
     ha_get_name(get, ask->who);
+    ask->again = get->left > 0 && ha_get_u8(get); /* older ones end before it */
 }
 
 void ha_msg_put_transfer(struct ha_put *put, const struct ha_transfer *t)

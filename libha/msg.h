@@ -106,6 +106,7 @@ struct ha_tell {
 struct ha_ask {
     uint64_t id;
     uint8_t command;
+    bool again; /* it was sent before, and what became of it is not known: it may be done already */
     char guest[HA_NAME_MAX], host[HA_NAME_MAX], text[HA_NAME_MAX], who[HA_NAME_MAX];
 };
 

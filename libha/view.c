@@ -122,7 +122,7 @@ void ha_view_start(struct ha *ha, struct ha_view_id view)
         member_reset(&ha->members[i]);
     ha_desk_reset(ha);
     ha_tells_reset(ha);
-    ha_clients_fail(ha, "the cluster is choosing its coordinator");
+    ha_clients_interrupt(ha, "the cluster is choosing its coordinator");
     ha->report_due = true;
     ha->report_journal = ha->log.seq;
     ha->acts_due = true;
@@ -151,7 +151,7 @@ static void coordinator_left(struct ha *ha)
     ha->closed = true;
     ha->phase_since = ha->now;
     ha->outstanding = false;
-    ha_clients_fail(ha, "the coordinator has gone");
+    ha_clients_interrupt(ha, "the coordinator has gone");
     ha_node first = 0; /* one call is enough; should that host be stuck, the others call later */
     for (size_t i = 0; i < ha->nmembers; i++)
         if (ha->members[i].present && (!first || ha->members[i].node < first))

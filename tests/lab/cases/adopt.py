@@ -4,8 +4,7 @@
 
 def run(lab):
     lab.ctl("stop", "g3", "--wait", timeout=600)
-    lab.wait("g3 is gone everywhere", lambda: all("g3" not in (lab.domains(h) or {"g3": ""})
-                                                 for h in lab.hosts))
+    lab.wait("g3 is gone everywhere", lambda: all(lab.lacks(h, "g3") for h in lab.hosts))
     host = lab.hosts[1]
     host.ssh("xl create -q /etc/xen/g3.cfg", timeout=300)
     lab.wait("g3 counts", lambda: lab.runs_on("g3", host))

@@ -6,7 +6,7 @@ from lib import where
 
 GROUP = "base"
 AGENT = ("fence_ipmilan --ip {ip} --username " + where.BMC_USER + " --password {password} "
-         "--lanplus -o {action} 2>&1")
+         "--lanplus --cipher 3 -o {action} 2>&1")
 
 
 def agent(host, target, action, password=where.BMC_PASSWORD):

@@ -27,7 +27,7 @@ def config(count, driver, guests):
     for n in range(1, count + 1):
         lines += [f"  ipmi-{n}:", "    agent: fence_ipmilan",
                   f"    options: {{ip: {where.bmc_address(n)}, username: {where.BMC_USER}, "
-                  "lanplus: 1}",
+                  "lanplus: 1, cipher: 3}",
                   f"    secrets: {{password: {PASSWORD_FILE}}}",
                   "    timeout: 60s"]
     own = ", self" if count > 2 else ""

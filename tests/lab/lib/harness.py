@@ -83,6 +83,11 @@ class Lab:
         rows = [line.split() for line in r.stdout.splitlines()[1:]]
         return {row[0]: row[4] for row in rows if row[0] != "Domain-0"}
 
+    def lacks(self, host, guest):
+        """Whether Xen on this host surely has no such guest."""
+        domains = self.domains(host)
+        return domains is not None and guest not in domains
+
     def heal(self, timeout=400):
         """Everything back to where tests begin: power, cables, no guest started by hand."""
         for h in self.hosts:

@@ -134,6 +134,8 @@ void xvm_libxl_become_ready(struct xvm_driver *driver);
 
 /* Has the driver look round soon, and report what it sees. */
 void xvm_libxl_look_soon(struct xvm_driver *driver);
+/* Tells the core that nobody knows what runs here, and looks again in a while. */
+void xvm_libxl_unknown(struct xvm_driver *driver, const char *why);
 int xvm_libxl_look_open(struct xvm_driver *driver);
 void xvm_libxl_look_close(struct xvm_driver *driver);
 

@@ -261,7 +261,7 @@ static void forget(struct xvm_look *look)
     *look = (struct xvm_look){.again = look->again};
 }
 
-static void unknown(struct xvm_driver *driver, const char *why)
+void xvm_libxl_unknown(struct xvm_driver *driver, const char *why)
 {
     ha_ms now = xvm_boot_ms();
     if (!driver->said_unknown || now >= driver->said_unknown + SAY_AGAIN_MS) {
@@ -346,7 +346,7 @@ static void on_seen(void *user, const struct xvm_child_end *end)
     driver->look.child = NULL;
     int r = 0;
     if (!complete(driver, end, why)) {
-        unknown(driver, why);
+        xvm_libxl_unknown(driver, why);
     } else {
         driver->said_unknown = 0;
         r = read_places(driver->guests_fd, &places);
@@ -357,7 +357,7 @@ static void on_seen(void *user, const struct xvm_child_end *end)
             xvm_libxl_define_all(driver);
         }
         if (r < 0)
-            unknown(driver, strerror(-r));
+            xvm_libxl_unknown(driver, strerror(-r));
         else if (old_workers(driver, &places)) /* nobody tells when they let go */
             retry_in(driver, OLD_WORKERS_MS);
         else if (dying)
@@ -401,7 +401,7 @@ static void look_now(struct xvm_driver *driver)
     int r = begin(driver);
     if (r < 0) {
         forget(&driver->look);
-        unknown(driver, strerror(-r));
+        xvm_libxl_unknown(driver, strerror(-r));
     }
 }
 

@@ -79,6 +79,7 @@ static int on_silence(sd_event_source *source, uint64_t usec, void *user)
     xvm_libxl_say(driver, HA_SEV_WARNING, NULL,
                   "xenstored has not answered for %d s: the watch for ended guests is replaced",
                   SILENCE_MS / 1000);
+    xvm_libxl_unknown(driver, "xenstored does not answer");
     if (driver->watcher.child)
         xvm_child_kill(driver->watcher.child); /* its end is told */
     driver->watcher.works = false;

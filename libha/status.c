@@ -168,6 +168,10 @@ static void host_why(const struct ha *ha, ha_ms now, const struct ha_host_fact *
         else if (m && m->report.no_journal)
             ha_say(r->why, sizeof r->why,
                    "it cannot write its journal, so it takes no guests: is its disk full?");
+        else if (m && m->acked && !m->report.inventory)
+            ha_say(r->why, sizeof r->why,
+                   "what runs there is unknown, its hypervisor does not answer: nothing is started "
+                   "there; see `journalctl -u xvm-had` there");
         else if (h->distrusted)
             ha_say(r->why, sizeof r->why, "its fence device lied once: check it");
         else if (ha_quarantined(ha, h))

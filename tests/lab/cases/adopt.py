@@ -13,7 +13,7 @@ def run(lab):
     lab.wait("the cluster knows", lambda: (lab.guest("g3") or {}).get("host") == host.name and
              lab.guest("g3")["condition"] == "running")
     assert lab.consoles.alive("g3").life == life, "adopted by a restart"
-    r = host.ssh("pgrep -af 'xl create.*g3' || true")
+    r = host.ssh("pgrep -af '[x]l create.*g3' || true")
     assert not r.stdout.strip(), f"xl still waits for its death: {r.stdout}"
     lab.consoles.check(counters=["g3"])
     # Whether it is really ours: its death is noticed, and only we react to it.

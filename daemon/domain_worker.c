@@ -14,10 +14,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "pidfd.h"
+#include "worker_lock.h"
 
 enum {
-    NAP_MS = 20,
     ALARM_EXTRA_MS = 2000, /* the daemon's own kill comes first */
     NO_LIMIT_MS = 24 * 3600 * 1000,
     TEXT_MAX = 180, /* what the daemon has room for */
@@ -131,46 +130,20 @@ static void set_alarm(ha_ms ms)
 
 /* ---------------------------------------------------------------------------------- the lock */
 
-/* Ends the worker that holds the lock. */
-static void kill_holder(const struct domain_worker *w)
+static int take_lock(const struct domain_worker *w)
 {
-    struct xvm_guest_holder holder;
-    if (xvm_holder_read(w->dir, &holder) < 0 || holder.pid == getpid() || !holder.start)
-        return;
-    if (w->options->inc && holder.inc && holder.inc != w->options->inc)
-        return; /* it works on another incarnation */
-    int fd = xvm_pidfd_of(holder.pid, holder.start);
-    if (fd < 0)
-        return;
-    /* Its group too: the helper that libxl has it save or restore a domain with. */
-    if (xvm_lock_held(w->lock_fd) == 1) {
-        (void)xvm_pidfd_signal(fd, SIGKILL);
-        if (getpgid(holder.pid) == holder.pid)
-            (void)kill(-holder.pid, SIGKILL);
-    }
-    close(fd);
-}
-
-static int take_lock(struct domain_worker *w)
-{
-    const struct domain_options *o = w->options;
-    int r;
-    while ((r = xvm_lock_try(w->lock_fd)) == -EAGAIN && !cancelled && xvm_boot_ms() < w->deadline) {
-        /* A destroy waits for nobody: it comes when the lease has ended. */
-        if (w->op == HA_OP_DESTROY)
-            kill_holder(w);
-        domain_nap(NAP_MS);
-    }
-    if (r < 0)
-        return r;
-    struct xvm_guest_holder me = {.pid = getpid(),
-                                  .start = xvm_pid_start(getpid()),
-                                  .op = w->op,
-                                  .inc = o->inc,
-                                  .mig = o->mig};
-    r = xvm_holder_write(w->lock_fd, &me);
-    xvm_guest_changed(w->guests_fd);
-    return r;
+    const struct xvm_worker_lock lock = {
+        .guests_fd = w->guests_fd,
+        .dir = w->dir,
+        .lock_fd = w->lock_fd,
+        .op = w->op,
+        .inc = w->options->inc,
+        .mig = w->options->mig,
+        .deadline = w->deadline,
+        .group = true, /* the helper that libxl has it save or restore a domain with */
+        .cancelled = domain_cancelled,
+    };
+    return xvm_worker_lock_take(&lock);
 }
 
 static int open_guest(struct domain_worker *w)
@@ -191,17 +164,11 @@ static void learn(struct domain_worker *w)
     w->known.has_record = xvm_record_read(w->dir, &w->known.record) == 0;
 }
 
-static const char *const op_names[] = {
-    [HA_OP_CREATE] = "create",   [HA_OP_UNPAUSE] = "unpause", [HA_OP_SHUTDOWN] = "shutdown",
-    [HA_OP_DESTROY] = "destroy", [HA_OP_TAG] = "tag",         [HA_OP_SEND] = "send",
-    [HA_OP_RECEIVE] = "receive", [HA_OP_RESUME] = "resume",
-};
-
 /* What libxl says goes to RUN_DIR/guests/NAME/OPERATION.log: the whole of the latest one. */
 static void open_log(struct domain_worker *w)
 {
     char file[32];
-    snprintf(file, sizeof(file), "%s.log", op_names[w->op]);
+    snprintf(file, sizeof(file), "%s.log", xvm_op_names[w->op]);
     w->logger.file =
         openat(w->dir, file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The libxl driver: operations on guests, each a process of its own. */
 #include "driver_libxl.h"
-#include "pidfd.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -15,14 +14,7 @@
 #include <unistd.h>
 
 enum {
-    DEFAULT_TIMEOUT_MS = 600 * 1000,
     BURY_TIMEOUT_MS = 120 * 1000,
-};
-
-const char *const xvm_libxl_op_names[] = {
-    [HA_OP_CREATE] = "create",   [HA_OP_UNPAUSE] = "unpause", [HA_OP_SHUTDOWN] = "shutdown",
-    [HA_OP_DESTROY] = "destroy", [HA_OP_TAG] = "tag",         [HA_OP_SEND] = "send",
-    [HA_OP_RECEIVE] = "receive", [HA_OP_RESUME] = "resume",
 };
 
 static void start_op(struct xvm_op *op);
@@ -47,14 +39,6 @@ const struct xvm_known *xvm_libxl_known(const struct xvm_driver *driver, const c
     return NULL;
 }
 
-const struct xvm_op *xvm_libxl_op_of(const struct xvm_driver *driver, const char *guest)
-{
-    for (const struct xvm_op *op = driver->ops; op; op = op->next)
-        if (op->child && !strcmp(op->guest, guest))
-            return op;
-    return NULL;
-}
-
 int xvm_libxl_run(struct xvm_driver *driver, char *const *argv, ha_ms timeout_ms,
                   xvm_child_line line, xvm_child_done done, void *user,
                   struct xvm_child **ret_child)
@@ -69,26 +53,12 @@ int xvm_libxl_run(struct xvm_driver *driver, char *const *argv, ha_ms timeout_ms
 
 /* ------------------------------------------------------------------------------- the operations */
 
-/* The other end must see that nobody is here any more. */
-static void close_channel(struct xvm_op *op)
-{
-    if (op->stream >= 0)
-        close(op->stream);
-    if (op->progress >= 0)
-        close(op->progress);
-    op->stream = op->progress = -1;
-}
-
 static void finish(struct xvm_op *op, enum ha_result result, const char *text)
 {
     struct xvm_driver *driver = op->driver;
-    struct xvm_op **at = &driver->ops;
-    while (*at != op)
-        at = &(*at)->next;
-    *at = op->next;
+    xvm_op_take(op);
     if (op->what == HA_OP_DESTROY && result != HA_RESULT_OK && op->id)
         xvm_libxl_expect(driver, op->guest, op->inc, false);
-    close_channel(op);
     xvm_libxl_look_soon(driver);
     if (op->id)
         driver->sink->done(driver->user, op->id, result, text);
@@ -113,7 +83,7 @@ static void on_line(void *user, const char *line)
 static void on_worker(void *user, const struct xvm_child_end *end)
 {
     struct xvm_op *op = user;
-    const char *name = xvm_libxl_op_names[op->what];
+    const char *name = xvm_op_names[op->what];
     char text[HA_TEXT_MAX + 128] = "";
     enum ha_result result = HA_RESULT_UNKNOWN;
     op->child = NULL;
@@ -143,29 +113,6 @@ static void on_worker(void *user, const struct xvm_child_end *end)
         break;
     }
     finish(op, result, text);
-}
-
-/* The answers for operations that could not be started go through the loop, like every answer. */
-static int on_problem(sd_event_source *source, void *user)
-{
-    struct xvm_driver *driver = user;
-    struct xvm_op *op = driver->ops, *other;
-    while (op && !op->problem)
-        op = op->next;
-    if (!op)
-        return 0;
-    for (other = op->next; other && !other->problem;)
-        other = other->next;
-    if (other)
-        (void)sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
-    finish(op, HA_RESULT_FAILED, op->problem);
-    return 0;
-}
-
-static void fail_soon(struct xvm_op *op, const char *problem)
-{
-    op->problem = problem;
-    (void)sd_event_source_set_enabled(op->driver->on_problem, SD_EVENT_ONESHOT);
 }
 
 static bool decided(const struct xvm_op *op)
@@ -213,7 +160,7 @@ static int run_worker(struct xvm_op *op, ha_ms timeout_ms)
     snprintf(mig, sizeof(mig), "%" PRIu64, op->mig);
     snprintf(until, sizeof(until), "%" PRId64, op->until > 0 ? op->until : 0);
     snprintf(timeout, sizeof(timeout), "%" PRId64, timeout_ms);
-    const char *const argv[] = {"xvm-ha-domain", xvm_libxl_op_names[op->what], op->guest, "--host",
+    const char *const argv[] = {"xvm-ha-domain", xvm_op_names[op->what], op->guest, "--host",
                                 driver->host_name, "--run", driver->run_dir, "--inc", inc, "--mig",
                                 mig, "--uuid", uuid, "--alias",
                                 known && known->name[0] ? known->name : op->guest, "--definition",
@@ -233,65 +180,40 @@ static int run_worker(struct xvm_op *op, ha_ms timeout_ms)
                                         .line = on_line};
     int r = xvm_child_new(driver->loop, &spec, on_worker, op, &op->child);
     free(definition);
-    close_channel(op);
+    xvm_op_close_channel(op);
     return r;
-}
-
-/* A destroy ends the workers that are in its way; what they did is then unknown, and soon gone. */
-static void clear_the_way(struct xvm_op *destroy)
-{
-    for (struct xvm_op *op = destroy->driver->ops; op; op = op->next)
-        if (op != destroy && op->child && !strcmp(op->guest, destroy->guest) &&
-            (!destroy->inc || !op->inc || op->inc == destroy->inc))
-            xvm_child_kill(op->child);
-    if (destroy->id)
-        xvm_libxl_expect(destroy->driver, destroy->guest, destroy->inc, true);
 }
 
 static void start_op(struct xvm_op *op)
 {
-    ha_ms timeout = op->timeout_ms > 0 ? op->timeout_ms : DEFAULT_TIMEOUT_MS;
-    ha_ms left = timeout - (xvm_boot_ms() - op->asked);
+    ha_ms left = xvm_op_left(op);
     if (left <= 0) {
-        fail_soon(op, "workers of an earlier daemon were in the way until its time was over");
+        xvm_op_fail_soon(op,
+                         "workers of an earlier daemon were in the way until its time was over");
         return;
     }
-    if (op->what == HA_OP_DESTROY)
-        clear_the_way(op);
+    if (op->what == HA_OP_DESTROY) {
+        xvm_op_clear_the_way(op);
+        if (op->id)
+            xvm_libxl_expect(op->driver, op->guest, op->inc, true);
+    }
     if (op->what == HA_OP_CREATE)
         remember(op);
     if (run_worker(op, left) < 0)
-        fail_soon(op, "a worker could not be started");
+        xvm_op_fail_soon(op, "a worker could not be started");
 }
 
 void xvm_libxl_become_ready(struct xvm_driver *driver)
 {
     driver->ready = true;
-    for (struct xvm_op *op = driver->ops; op; op = op->next)
+    for (struct xvm_op *op = driver->ops.first; op; op = op->next)
         if (!op->child && !op->problem)
             start_op(op);
 }
 
-static struct xvm_op *new_op(struct xvm_driver *driver, const char *guest)
-{
-    struct xvm_op *op = calloc(1, sizeof(*op));
-    if (!op)
-        return NULL;
-    op->driver = driver;
-    op->stream = op->progress = -1;
-    op->asked = xvm_boot_ms();
-    snprintf(op->guest, sizeof(op->guest), "%s", guest);
-    /* At the end: the oldest worker of a guest is the one that holds its lock. */
-    struct xvm_op **at = &driver->ops;
-    while (*at)
-        at = &(*at)->next;
-    *at = op;
-    return op;
-}
-
 void xvm_libxl_bury(struct xvm_driver *driver, const char *guest, uint64_t inc)
 {
-    struct xvm_op *op = new_op(driver, guest);
+    struct xvm_op *op = xvm_op_new(&driver->ops, driver, guest);
     if (!op)
         return; /* the next look tries again */
     op->what = HA_OP_DESTROY;
@@ -300,76 +222,26 @@ void xvm_libxl_bury(struct xvm_driver *driver, const char *guest, uint64_t inc)
     start_op(op);
 }
 
-/* The channel is borrowed for the call, the worker may start later. */
-static void keep_channel(struct xvm_op *op, const struct xvm_channel *channel)
-{
-    if (!channel)
-        return;
-    op->stream = fcntl(channel->stream, F_DUPFD_CLOEXEC, 3);
-    if (channel->progress >= 0)
-        op->progress = fcntl(channel->progress, F_DUPFD_CLOEXEC, 3);
-}
-
 static void libxl_start(struct xvm_driver *driver, const struct ha_action *action,
                         const struct xvm_channel *channel)
 {
-    assert(action->type == HA_ACT_GUEST);
-    struct xvm_op *op = new_op(driver, action->u.guest.guest);
+    struct xvm_op *op = xvm_op_asked(&driver->ops, driver, action, channel);
     if (!op) {
         driver->sink->done(driver->user, action->u.guest.op, HA_RESULT_FAILED, "out of memory");
         return;
     }
-    op->id = action->u.guest.op;
-    op->what = action->u.guest.what;
-    op->inc = action->u.guest.inc;
-    op->mig = action->u.guest.mig;
-    op->kind = action->u.guest.kind;
-    op->def = action->u.guest.def;
-    op->until = action->u.guest.until;
-    op->timeout_ms = action->u.guest.timeout_ms;
-    keep_channel(op, channel);
     bool transfer = op->what == HA_OP_SEND || op->what == HA_OP_RECEIVE;
-    if (!xvm_guest_name_ok(op->guest) || op->what < HA_OP_CREATE || op->what > HA_OP_RESUME)
-        fail_soon(op, "not a guest's name or not an operation");
+    if (!xvm_op_ok(op))
+        xvm_op_fail_soon(op, "not a guest's name or not an operation");
     else if (transfer && op->stream < 0)
-        fail_soon(op, "a transfer needs a channel");
+        xvm_op_fail_soon(op, "a transfer needs a channel");
     else if (driver->ready || op->what == HA_OP_DESTROY)
         start_op(op);
 }
 
-/* A worker that an earlier daemon left behind stops by the same signal. */
-static void cancel_old(const struct xvm_driver *driver, const char *guest)
-{
-    struct xvm_guest_holder holder;
-    int dir = xvm_guest_name_ok(guest) ? xvm_guest_open(driver->guests_fd, guest) : -1;
-    if (dir < 0)
-        return;
-    if (xvm_holder_read(dir, &holder) == 0 && holder.start &&
-        (holder.op == HA_OP_SEND || holder.op == HA_OP_RECEIVE)) {
-        int fd = xvm_pidfd_of(holder.pid, holder.start);
-        if (fd >= 0) {
-            (void)xvm_pidfd_signal(fd, SIGTERM);
-            close(fd);
-        }
-    }
-    close(dir);
-}
-
 static void libxl_cancel(struct xvm_driver *driver, uint64_t id, const char *guest)
 {
-    if (id == 0) {
-        cancel_old(driver, guest);
-        return;
-    }
-    for (struct xvm_op *op = driver->ops; op; op = op->next) {
-        if (op->id != id || op->problem)
-            continue;
-        if (op->child)
-            xvm_child_signal(op->child, SIGTERM);
-        else
-            fail_soon(op, "cancelled before it began");
-        return;
-    }
+    xvm_ops_cancel(&driver->ops, driver->guests_fd, id, guest);
 }
 
 /* ----------------------------------------------------------------------------------- the driver */
@@ -416,20 +288,13 @@ static struct xvm_driver *libxl_free(struct xvm_driver *driver)
 {
     if (!driver)
         return NULL;
-    while (driver->ops) {
-        struct xvm_op *op = driver->ops;
-        driver->ops = op->next;
-        op->child = xvm_child_abandon(op->child); /* the next daemon waits for it */
-        close_channel(op);
-        free(op);
-    }
+    xvm_ops_close(&driver->ops);
     xvm_libxl_check_close(driver);
     xvm_libxl_define_close(driver);
     xvm_libxl_watch_close(driver);
     xvm_libxl_look_close(driver);
     xvm_libxl_forget_all(driver);
     xvm_definitions_unlisten(driver->definitions, driver);
-    sd_event_source_disable_unref(driver->on_problem);
     if (driver->guests_fd >= 0)
         close(driver->guests_fd);
     sd_event_unref(driver->loop);
@@ -448,9 +313,7 @@ static int attach(struct xvm_driver *driver)
     if (r >= 0)
         r = xvm_definitions_listen(driver->definitions, on_definition, driver);
     if (r >= 0)
-        r = sd_event_add_defer(driver->loop, &driver->on_problem, on_problem, driver);
-    if (r >= 0)
-        r = sd_event_source_set_enabled(driver->on_problem, SD_EVENT_OFF);
+        r = xvm_ops_open(&driver->ops, driver->loop, finish);
     if (r >= 0)
         r = xvm_libxl_look_open(driver);
     if (r >= 0)

@@ -6,28 +6,9 @@
 #ifndef XVM_DRIVER_LIBXL_H
 #define XVM_DRIVER_LIBXL_H
 
-#include "child.h"
 #include "domain_facts.h"
-#include "driver.h"
+#include "driver_ops.h"
 #include "guest_files.h"
-
-struct xvm_op {
-    struct xvm_op *next;
-    struct xvm_driver *driver;
-    uint64_t id; /* 0: the driver's own doing, nobody waits for it */
-    enum ha_op what;
-    char guest[HA_NAME_MAX];
-    uint64_t inc, mig;
-    enum ha_move_kind kind;
-    struct ha_uuid def; /* CREATE: the definition to build from; zero: what this host has */
-    ha_ms until, timeout_ms;
-    ha_ms asked;             /* when it was asked for */
-    int stream, progress;    /* a transfer's channel, until the worker has it; else -1 */
-    const char *problem;     /* it cannot be started; the answer is on its way */
-    struct xvm_child *child; /* NULL: not started yet */
-    char text[HA_TEXT_MAX];  /* its result line */
-    bool has_text;
-};
 
 /* A domain of a guest, as long as anything of it is here. */
 struct xvm_dom {
@@ -100,7 +81,7 @@ struct xvm_driver {
     ha_ms said_unknown; /* when it was last said that nothing is known; 0: something is */
     bool seen;          /* a look was complete */
     bool hap, shadow;   /* what the host's hypervisor can do; from the first look on */
-    struct xvm_op *ops;
+    struct xvm_ops ops;
     struct xvm_dom *doms;
     struct xvm_known *known; /* one for each guest of the configuration */
     size_t nknown;
@@ -109,13 +90,11 @@ struct xvm_driver {
     struct xvm_definer definer;
     struct xvm_check *checks;
     sd_event_source *on_look;    /* runs once the loop comes round */
-    sd_event_source *on_problem; /* answers for operations that could not be started */
     sd_event_source *on_retry;   /* looks again after a moment */
 };
 
 /* ---------------------------------------------------------------------------- driver_libxl.c */
 
-extern const char *const xvm_libxl_op_names[];
 /* Starts the program with these arguments. As xvm_child_new. */
 int xvm_libxl_run(struct xvm_driver *driver, char *const *argv, ha_ms timeout_ms,
                   xvm_child_line line, xvm_child_done done, void *user,
@@ -123,8 +102,6 @@ int xvm_libxl_run(struct xvm_driver *driver, char *const *argv, ha_ms timeout_ms
 void xvm_libxl_say(struct xvm_driver *driver, enum ha_severity severity, const char *guest,
                    const char *format, ...) __attribute__((format(printf, 4, 5)));
 const struct xvm_known *xvm_libxl_known(const struct xvm_driver *driver, const char *guest);
-/* The first operation of that guest that is under way; NULL: none. */
-const struct xvm_op *xvm_libxl_op_of(const struct xvm_driver *driver, const char *guest);
 /* Has what is left of an ended copy cleared away; its result is nobody's. */
 void xvm_libxl_bury(struct xvm_driver *driver, const char *guest, uint64_t inc);
 /* No worker of an earlier daemon is left: what waited for that begins. */

@@ -94,7 +94,7 @@ static const struct xvm_place *find_place(const struct xvm_places *places, const
 static bool old_workers(const struct xvm_driver *driver, const struct xvm_places *places)
 {
     for (size_t i = 0; i < places->n; i++)
-        if (places->v[i].worker && !xvm_libxl_op_of(driver, places->v[i].guest))
+        if (places->v[i].worker && !xvm_ops_of(&driver->ops, places->v[i].guest))
             return true;
     return false;
 }
@@ -186,7 +186,7 @@ static void add_domain(struct xvm_driver *driver, const struct xvm_places *place
     const struct xvm_place *before = find_place(&driver->look.before, guest),
                            *after = find_place(places, guest);
     bool worker =
-        xvm_libxl_op_of(driver, guest) || (before && before->worker) || (after && after->worker);
+        xvm_ops_of(&driver->ops, guest) || (before && before->worker) || (after && after->worker);
     /* A destroy that did not come to its end is taken up again. */
     if (after && after->has_record && after->record.ending && after->record.domid == d->domid &&
         d->paused)
@@ -219,7 +219,7 @@ static int tell(struct xvm_driver *driver, const struct xvm_places *places, bool
     const struct xvm_look *look = &driver->look;
     struct report report = {0};
     size_t nops = 0;
-    for (const struct xvm_op *op = driver->ops; op; op = op->next)
+    for (const struct xvm_op *op = driver->ops.first; op; op = op->next)
         nops++;
     report.copies = calloc(look->ndomains + places->n + nops + 1, sizeof(*report.copies));
     if (!report.copies)
@@ -229,7 +229,7 @@ static int tell(struct xvm_driver *driver, const struct xvm_places *places, bool
         add_domain(driver, places, &look->domains[i], &report);
     xvm_libxl_follow_end(driver);
     /* Workers so young, or so far, that there is no domain. */
-    for (const struct xvm_op *op = driver->ops; op; op = op->next)
+    for (const struct xvm_op *op = driver->ops.first; op; op = op->next)
         if (op->child && !is_listed(&report, op->guest))
             report.copies[report.n++] = copy_of_worker(op->guest, op->what, op->inc, op->mig);
     for (size_t i = 0; i < places->n; i++) {

@@ -2,7 +2,6 @@
 /* The process driver: a guest is a process of its own that holds the lock on its disk on shared
  * storage. Operations run in workers, one exec'd process each. */
 #include "driver_process.h"
-#include "pidfd.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -20,20 +19,11 @@ enum {
     UNCLEAR_MAX = 25,        /* looks before a half-done guest makes the inventory "unknown" */
     UNKNOWN_RETRY_MS = 1000, /* looks after that */
     OLD_WORKERS_MS = 50,     /* how often an earlier daemon's workers are looked for */
-    DEFAULT_TIMEOUT_MS = 600 * 1000,
 };
 
 static void start_op(struct xvm_op *op);
 
 /* -------------------------------------------------------------------------------- the inventory */
-
-static const struct xvm_op *op_of(const struct xvm_driver *driver, const char *guest)
-{
-    for (const struct xvm_op *op = driver->ops; op; op = op->next)
-        if (op->child && !strcmp(op->guest, guest))
-            return op;
-    return NULL;
-}
 
 /* A guest without a process. What a worker is building counts as a paused copy of what it will be,
  * and what it is clearing away as dying: a copy is listed as long as any part of it is left. */
@@ -51,7 +41,7 @@ static struct ha_copy copy_of_worker(enum ha_op op, uint64_t inc, uint64_t mig)
 static bool to_copy(const struct xvm_driver *driver, const struct xvm_seen *seen,
                     struct ha_copy *ret_copy)
 {
-    const struct xvm_op *op = op_of(driver, seen->guest);
+    const struct xvm_op *op = xvm_ops_of(&driver->ops, seen->guest);
     struct ha_copy copy = {0};
     if (seen->alive) {
         copy.inc = seen->state.inc;
@@ -82,7 +72,7 @@ static bool is_seen(const struct xvm_scan *scan, const char *guest)
 static int report(struct xvm_driver *driver, const struct xvm_scan *scan)
 {
     size_t n = 0, nops = 0;
-    for (const struct xvm_op *op = driver->ops; op; op = op->next)
+    for (const struct xvm_op *op = driver->ops.first; op; op = op->next)
         nops++;
     struct ha_copy *copies = calloc(scan->n + nops + 1, sizeof(*copies));
     if (!copies)
@@ -91,8 +81,8 @@ static int report(struct xvm_driver *driver, const struct xvm_scan *scan)
         if (to_copy(driver, &scan->v[i], &copies[n]))
             n++;
     /* Workers so young that they have not left a trace yet. */
-    for (const struct xvm_op *op = driver->ops; op; op = op->next) {
-        if (op->child && op_of(driver, op->guest) == op && !is_seen(scan, op->guest)) {
+    for (const struct xvm_op *op = driver->ops.first; op; op = op->next) {
+        if (op->child && xvm_ops_of(&driver->ops, op->guest) == op && !is_seen(scan, op->guest)) {
             copies[n] = copy_of_worker(op->what, op->inc, op->mig);
             memcpy(copies[n++].guest, op->guest, sizeof(op->guest));
         }
@@ -114,7 +104,7 @@ static void retry_in(struct xvm_driver *driver, ha_ms ms)
 static bool old_workers(const struct xvm_driver *driver, const struct xvm_scan *scan)
 {
     for (size_t i = 0; i < scan->n; i++)
-        if (scan->v[i].worker && !op_of(driver, scan->v[i].guest))
+        if (scan->v[i].worker && !xvm_ops_of(&driver->ops, scan->v[i].guest))
             return true;
     return false;
 }
@@ -122,7 +112,7 @@ static bool old_workers(const struct xvm_driver *driver, const struct xvm_scan *
 static void become_ready(struct xvm_driver *driver)
 {
     driver->ready = true;
-    for (struct xvm_op *op = driver->ops; op; op = op->next)
+    for (struct xvm_op *op = driver->ops.first; op; op = op->next)
         if (!op->child && !op->problem)
             start_op(op);
 }
@@ -194,33 +184,13 @@ void xvm_process_look_soon(struct xvm_driver *driver)
 
 /* ------------------------------------------------------------------------------- the operations */
 
-static const char *const op_names[] = {
-    [HA_OP_CREATE] = "create",   [HA_OP_UNPAUSE] = "unpause", [HA_OP_SHUTDOWN] = "shutdown",
-    [HA_OP_DESTROY] = "destroy", [HA_OP_TAG] = "tag",         [HA_OP_SEND] = "send",
-    [HA_OP_RECEIVE] = "receive", [HA_OP_RESUME] = "resume",
-};
-
-/* The other end must see that nobody is here any more. */
-static void close_channel(struct xvm_op *op)
-{
-    if (op->stream >= 0)
-        close(op->stream);
-    if (op->progress >= 0)
-        close(op->progress);
-    op->stream = op->progress = -1;
-}
-
 static void finish(struct xvm_op *op, enum ha_result result, const char *text)
 {
     struct xvm_driver *driver = op->driver;
-    struct xvm_op **at = &driver->ops;
-    while (*at != op)
-        at = &(*at)->next;
-    *at = op->next;
+    xvm_op_take(op);
     if (op->what == HA_OP_DESTROY && result != HA_RESULT_OK)
         xvm_process_expect(driver, op->guest, op->inc, false);
     xvm_process_look_soon(driver);
-    close_channel(op);
     driver->sink->done(driver->user, op->id, result, text);
     free(op);
 }
@@ -228,7 +198,7 @@ static void finish(struct xvm_op *op, enum ha_result result, const char *text)
 static void on_worker(void *user, const struct xvm_child_end *end)
 {
     struct xvm_op *op = user;
-    const char *name = op_names[op->what];
+    const char *name = xvm_op_names[op->what];
     char said[HA_TEXT_MAX], text[HA_TEXT_MAX + 128] = "";
     enum ha_result result = HA_RESULT_UNKNOWN;
     op->child = NULL;
@@ -257,29 +227,6 @@ static void on_worker(void *user, const struct xvm_child_end *end)
     finish(op, result, text);
 }
 
-/* The answers for operations that could not be started go through the loop, like every answer. */
-static int on_problem(sd_event_source *source, void *user)
-{
-    struct xvm_driver *driver = user;
-    struct xvm_op *op = driver->ops, *other;
-    while (op && !op->problem)
-        op = op->next;
-    if (!op)
-        return 0;
-    for (other = op->next; other && !other->problem;)
-        other = other->next;
-    if (other)
-        (void)sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
-    finish(op, HA_RESULT_FAILED, op->problem);
-    return 0;
-}
-
-static void fail_soon(struct xvm_op *op, const char *problem)
-{
-    op->problem = problem;
-    (void)sd_event_source_set_enabled(op->driver->on_problem, SD_EVENT_ONESHOT);
-}
-
 static int run_worker(struct xvm_op *op, ha_ms timeout_ms)
 {
     struct xvm_driver *driver = op->driver;
@@ -290,7 +237,7 @@ static int run_worker(struct xvm_op *op, ha_ms timeout_ms)
     snprintf(timeout, sizeof(timeout), "%" PRId64, timeout_ms);
     char *argv[] = {(char *)"xvm-ha-guest",
                     (char *)"worker",
-                    (char *)op_names[op->what],
+                    (char *)xvm_op_names[op->what],
                     (char *)"--name",
                     op->guest,
                     (char *)"--host",
@@ -322,112 +269,46 @@ static int run_worker(struct xvm_op *op, ha_ms timeout_ms)
                                         .nfds = op->stream < 0 ? 0 : op->progress < 0 ? 1 : 2,
                                         .timeout_ms = timeout_ms};
     int r = xvm_child_new(driver->loop, &spec, on_worker, op, &op->child);
-    close_channel(op);
+    xvm_op_close_channel(op);
     return r;
-}
-
-/* A destroy ends the workers that are in its way; what they did is then unknown, and soon gone. */
-static void clear_the_way(struct xvm_op *destroy)
-{
-    for (struct xvm_op *op = destroy->driver->ops; op; op = op->next)
-        if (op != destroy && op->child && !strcmp(op->guest, destroy->guest) &&
-            (!destroy->inc || !op->inc || op->inc == destroy->inc))
-            xvm_child_kill(op->child);
-    xvm_process_expect(destroy->driver, destroy->guest, destroy->inc, true);
 }
 
 static void start_op(struct xvm_op *op)
 {
     if (!op->driver->config->shared_dir) {
-        fail_soon(op, "no shared directory is configured");
+        xvm_op_fail_soon(op, "no shared directory is configured");
         return;
     }
-    ha_ms timeout = op->timeout_ms > 0 ? op->timeout_ms : DEFAULT_TIMEOUT_MS;
-    ha_ms left = timeout - (xvm_boot_ms() - op->asked);
+    ha_ms left = xvm_op_left(op);
     if (left <= 0) {
-        fail_soon(op, "workers of an earlier daemon were in the way until its time was over");
+        xvm_op_fail_soon(op, "workers of an earlier daemon were in the way until its time was over");
         return;
     }
-    if (op->what == HA_OP_DESTROY)
-        clear_the_way(op);
+    if (op->what == HA_OP_DESTROY) {
+        xvm_op_clear_the_way(op);
+        xvm_process_expect(op->driver, op->guest, op->inc, true);
+    }
     if (run_worker(op, left) < 0)
-        fail_soon(op, "a worker could not be started");
-}
-
-/* The channel is borrowed for the call, the worker may start later. */
-static void keep_channel(struct xvm_op *op, const struct xvm_channel *channel)
-{
-    op->stream = channel ? fcntl(channel->stream, F_DUPFD_CLOEXEC, 0) : -1;
-    op->progress = channel && channel->progress >= 0
-                       ? fcntl(channel->progress, F_DUPFD_CLOEXEC, 0)
-                       : -1;
+        xvm_op_fail_soon(op, "a worker could not be started");
 }
 
 static void process_start(struct xvm_driver *driver, const struct ha_action *action,
                           const struct xvm_channel *channel)
 {
-    (void)channel;
-    assert(action->type == HA_ACT_GUEST);
-    struct xvm_op *op = calloc(1, sizeof(*op));
+    struct xvm_op *op = xvm_op_asked(&driver->ops, driver, action, channel);
     if (!op) {
         driver->sink->done(driver->user, action->u.guest.op, HA_RESULT_FAILED, "out of memory");
         return;
     }
-    op->driver = driver;
-    op->id = action->u.guest.op;
-    op->what = action->u.guest.what;
-    memcpy(op->guest, action->u.guest.guest, sizeof(op->guest));
-    op->inc = action->u.guest.inc;
-    op->mig = action->u.guest.mig;
-    op->until = action->u.guest.until;
-    op->timeout_ms = action->u.guest.timeout_ms;
-    op->kind = action->u.guest.kind;
-    op->asked = xvm_boot_ms();
-    keep_channel(op, channel);
-    /* At the end: the oldest worker of a guest is the one that holds its lock. */
-    struct xvm_op **at = &driver->ops;
-    while (*at)
-        at = &(*at)->next;
-    *at = op;
-    if (!xvm_guest_name_ok(op->guest) || op->what < HA_OP_CREATE || op->what > HA_OP_RESUME)
-        fail_soon(op, "not a guest's name or not an operation");
+    if (!xvm_op_ok(op))
+        xvm_op_fail_soon(op, "not a guest's name or not an operation");
     else if (driver->ready || op->what == HA_OP_DESTROY)
         start_op(op);
 }
 
-/* A worker that an earlier daemon left behind stops by the same signal. */
-static void cancel_old(const struct xvm_driver *driver, const char *guest)
-{
-    struct xvm_guest_holder holder;
-    int dir = xvm_guest_name_ok(guest) ? xvm_guest_open(driver->guests_fd, guest) : -1;
-    if (dir < 0)
-        return;
-    if (xvm_holder_read(dir, &holder) == 0 && holder.start &&
-        (holder.op == HA_OP_SEND || holder.op == HA_OP_RECEIVE)) {
-        int fd = xvm_pidfd_of(holder.pid, holder.start);
-        if (fd >= 0) {
-            (void)xvm_pidfd_signal(fd, SIGTERM);
-            close(fd);
-        }
-    }
-    close(dir);
-}
-
 static void process_cancel(struct xvm_driver *driver, uint64_t id, const char *guest)
 {
-    if (id == 0) {
-        cancel_old(driver, guest);
-        return;
-    }
-    for (struct xvm_op *op = driver->ops; op; op = op->next) {
-        if (op->id != id || op->problem)
-            continue;
-        if (op->child) /* it stops if it has not done anything yet */
-            xvm_child_signal(op->child, SIGTERM);
-        else
-            fail_soon(op, "cancelled before it began");
-        return;
-    }
+    xvm_ops_cancel(&driver->ops, driver->guests_fd, id, guest);
 }
 
 /* ----------------------------------------------------------------------------------- the driver */
@@ -436,17 +317,10 @@ static struct xvm_driver *process_free(struct xvm_driver *driver)
 {
     if (!driver)
         return NULL;
-    while (driver->ops) {
-        struct xvm_op *op = driver->ops;
-        driver->ops = op->next;
-        op->child = xvm_child_abandon(op->child); /* the next daemon waits for it */
-        close_channel(op);
-        free(op);
-    }
+    xvm_ops_close(&driver->ops);
     xvm_process_unwatch_all(driver);
     sd_event_source_disable_unref(driver->on_change);
     sd_event_source_disable_unref(driver->on_look);
-    sd_event_source_disable_unref(driver->on_problem);
     sd_event_source_disable_unref(driver->on_retry);
     if (driver->guests_fd >= 0)
         close(driver->guests_fd);
@@ -473,9 +347,7 @@ static int attach(struct xvm_driver *driver)
     if (r >= 0)
         r = sd_event_source_set_enabled(driver->on_look, SD_EVENT_ONESHOT);
     if (r >= 0)
-        r = sd_event_add_defer(driver->loop, &driver->on_problem, on_problem, driver);
-    if (r >= 0)
-        r = sd_event_source_set_enabled(driver->on_problem, SD_EVENT_OFF);
+        r = xvm_ops_open(&driver->ops, driver->loop, finish);
     if (r >= 0)
         r = sd_event_add_time_relative(driver->loop, &driver->on_retry, CLOCK_BOOTTIME, 0, 1000,
                                        on_retry, driver);

@@ -5,24 +5,8 @@
 #ifndef XVM_DRIVER_PROCESS_H
 #define XVM_DRIVER_PROCESS_H
 
-#include "child.h"
-#include "driver.h"
+#include "driver_ops.h"
 #include "guest_files.h"
-
-struct xvm_op {
-    struct xvm_op *next;
-    struct xvm_driver *driver;
-    uint64_t id;
-    enum ha_op what;
-    char guest[HA_NAME_MAX];
-    uint64_t inc, mig;
-    ha_ms until, timeout_ms;
-    ha_ms asked;             /* when it was asked for */
-    enum ha_move_kind kind;
-    int stream, progress;    /* of a transfer, until its worker has them; else -1 */
-    const char *problem;     /* it cannot be started; the answer is on its way */
-    struct xvm_child *child; /* NULL: not started yet */
-};
 
 /* A guest's process that is, or was, alive. */
 struct xvm_watch {
@@ -60,11 +44,10 @@ struct xvm_driver {
     int guests_fd;
     bool ready;       /* no worker of an earlier daemon is left */
     unsigned unclear; /* looks in a row that found something half-done */
-    struct xvm_op *ops;
+    struct xvm_ops ops;
     struct xvm_watch *watches;
     sd_event_source *on_change; /* inotify */
     sd_event_source *on_look;   /* runs once the loop comes round */
-    sd_event_source *on_problem; /* answers for operations that could not be started */
     sd_event_source *on_retry;  /* looks again after a moment */
 };
 

@@ -14,6 +14,12 @@
 #include <time.h>
 #include <unistd.h>
 
+const char *const xvm_op_names[HA_OP_RESUME + 1] = {
+    [HA_OP_CREATE] = "create",   [HA_OP_UNPAUSE] = "unpause", [HA_OP_SHUTDOWN] = "shutdown",
+    [HA_OP_DESTROY] = "destroy", [HA_OP_TAG] = "tag",         [HA_OP_SEND] = "send",
+    [HA_OP_RECEIVE] = "receive", [HA_OP_RESUME] = "resume",
+};
+
 ha_ms xvm_boot_ms(void)
 {
     struct timespec ts;

@@ -35,6 +35,9 @@ enum {
     XVM_WORKER_UNKNOWN = 66,
 };
 
+/* By enum ha_op: what a worker is told on its command line. */
+extern const char *const xvm_op_names[HA_OP_RESUME + 1];
+
 struct xvm_guest_state {
     pid_t pid;
     uint64_t start; /* start time of the process, in clock ticks; 0: not known */

@@ -239,14 +239,9 @@ static int run_worker(int argc, char **argv)
     struct arguments a = {.guest = {.run_dir = "/run/xvm-had", .lock_fd = -1, .ready_fd = -1},
                           .channel = -1,
                           .progress = -1};
-    static const char *const names[] = {
-        [HA_OP_CREATE] = "create",   [HA_OP_UNPAUSE] = "unpause", [HA_OP_SHUTDOWN] = "shutdown",
-        [HA_OP_DESTROY] = "destroy", [HA_OP_TAG] = "tag",         [HA_OP_SEND] = "send",
-        [HA_OP_RECEIVE] = "receive", [HA_OP_RESUME] = "resume",
-    };
     struct xvm_worker_options w = {0};
-    for (size_t i = HA_OP_CREATE; i < sizeof(names) / sizeof(names[0]); i++)
-        if (argc > 2 && !strcmp(argv[2], names[i]))
+    for (size_t i = HA_OP_CREATE; i <= HA_OP_RESUME; i++)
+        if (argc > 2 && !strcmp(argv[2], xvm_op_names[i]))
             w.op = (enum ha_op)i;
     if (w.op)
         parse(argc - 2, argv + 2, &a);

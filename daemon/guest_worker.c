@@ -6,6 +6,7 @@
 #include "guest.h"
 #include "guest_transfer.h"
 #include "pidfd.h"
+#include "worker_lock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -41,6 +42,11 @@ static void on_term(int sig)
 {
     (void)sig;
     cancelled = 1;
+}
+
+static bool is_cancelled(void)
+{
+    return cancelled;
 }
 
 __attribute__((format(printf, 2, 3))) static int say(int code, const char *format, ...)
@@ -83,42 +89,19 @@ static const char *misbehave(const struct worker *w, enum xvm_fault fault, ha_ms
     return must_not_begin(w);
 }
 
-/* Ends the worker that holds the lock, if it is one and not a guest that is just starting. */
-static void kill_holder(const struct worker *w)
+static int take_lock(const struct worker *w)
 {
-    struct xvm_guest_holder holder;
-    if (xvm_holder_read(w->dir, &holder) < 0 || holder.pid == getpid() || !holder.start)
-        return;
-    if (w->options->inc && holder.inc && holder.inc != w->options->inc)
-        return; /* it works on another incarnation */
-    int fd = xvm_pidfd_of(holder.pid, holder.start);
-    if (fd < 0)
-        return;
-    if (xvm_lock_held(w->lock_fd) == 1)
-        (void)xvm_pidfd_signal(fd, SIGKILL);
-    close(fd);
-}
-
-static int take_lock(struct worker *w)
-{
-    const struct xvm_worker_options *o = w->options;
-    int r;
-    while ((r = xvm_lock_try(w->lock_fd)) == -EAGAIN && !cancelled && xvm_boot_ms() < w->deadline) {
-        /* A destroy waits for nobody: it comes when the lease has ended. */
-        if (o->op == HA_OP_DESTROY)
-            kill_holder(w);
-        nap(NAP_MS);
-    }
-    if (r < 0)
-        return r;
-    struct xvm_guest_holder me = {.pid = getpid(),
-                                  .start = xvm_pid_start(getpid()),
-                                  .op = o->op,
-                                  .inc = o->inc,
-                                  .mig = o->mig};
-    r = xvm_holder_write(w->lock_fd, &me);
-    xvm_guest_changed(w->guests_fd);
-    return r;
+    const struct xvm_worker_lock lock = {
+        .guests_fd = w->guests_fd,
+        .dir = w->dir,
+        .lock_fd = w->lock_fd,
+        .op = w->options->op,
+        .inc = w->options->inc,
+        .mig = w->options->mig,
+        .deadline = w->deadline,
+        .cancelled = is_cancelled,
+    };
+    return xvm_worker_lock_take(&lock);
 }
 
 /* -------------------------------------------------------------------- talking to the guest's
@@ -285,8 +268,8 @@ static int send_image(const struct worker *w, struct xvm_image_stream *s,
         return 0;
     }
     if (sscanf(reply, "ok %" SCNu64 " %" SCNu64, &image->inc, &image->tick) != 2) {
-        *ret_code = say(XVM_WORKER_UNKNOWN, "%s: nonsense from the guest's process",
-                        w->options->name);
+        *ret_code =
+            say(XVM_WORKER_UNKNOWN, "%s: nonsense from the guest's process", w->options->name);
         return 0;
     }
     r = xvm_image_send_memory(s, w->options->live ? kib / 64 : kib);

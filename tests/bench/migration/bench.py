@@ -14,7 +14,7 @@ import statistics
 import sys
 import time
 
-TREE = os.path.abspath(os.path.dirname(os.path.abspath(__file__)) + "/../..")
+TREE = os.path.abspath(os.path.dirname(os.path.abspath(__file__)) + "/../../..")
 sys.path.insert(0, TREE + "/tests/lab")
 from lib import cluster, deploy, harness, where  # noqa: E402
 

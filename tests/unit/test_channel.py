@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """xvm-ha-channel, two of them over a real TCP connection: what goes in comes out, only between ends
 that agree, and every end is passed on."""
+import contextlib
 import hashlib
 import os
 import signal
@@ -224,6 +225,12 @@ class Channel(unittest.TestCase):
         a.stream.sendall(b"bad")
         self.assertEqual(b.stream.recv(100), b"")
         self.assertEqual(b.end()[0], BROKEN)
+        # Closed only, the connection would live on while a thread is inside recv().
+        for s in (right, c):
+            with contextlib.suppress(OSError):
+                s.shutdown(socket.SHUT_RDWR)
+        for t in threads:
+            t.join()
         right.close()
         c.close()
         a.end()

@@ -19,15 +19,21 @@ static int not_found(const struct domain_worker *w, int r)
     return domain_say_words(w, XVM_WORKER_FAILED, "cannot tell what runs here (%s)", strerror(-r));
 }
 
-/* Clears the migration id and gives an incoming copy its name. What stands in the way of the name
- * must not stand in the way of the guest. */
-static int make_own(struct domain_worker *w, const struct xvm_domain *d, uint64_t mig)
+/* Gives an incoming copy its name. What stands in the way of the name must not stand in the way of the
+ * guest. */
+static void take_name(struct domain_worker *w, const struct xvm_domain *d)
 {
     const struct domain_options *o = w->options;
     char incoming[XVM_DOMAIN_NAME_MAX];
-    snprintf(incoming, sizeof(incoming), "%s--incoming-%" PRIu64, o->name, mig);
-    if (mig && !strcmp(d->name, incoming))
-        (void)libxl_domain_rename(w->xl, d->domid, incoming, o->name);
+    int n = snprintf(incoming, sizeof(incoming), "%s--incoming-", o->name);
+    if (n > 0 && !strncmp(d->name, incoming, (size_t)n))
+        (void)libxl_domain_rename(w->xl, d->domid, d->name, o->name);
+}
+
+/* Clears the migration id. */
+static int make_own(struct domain_worker *w, const struct xvm_domain *d, uint64_t mig)
+{
+    const struct domain_options *o = w->options;
     int r = mig ? domain_tag_write(w, d->domid, o->inc, 0) : 0;
     struct xvm_domain_record record = {.uuid = d->uuid, .domid = d->domid, .inc = o->inc};
     (void)xvm_record_write(w->dir, &record);
@@ -51,8 +57,10 @@ int domain_unpause(struct domain_worker *w)
     if (r < 0)
         return domain_say_words(w, XVM_WORKER_FAILED, "its tag cannot be written: %s",
                                 strerror(-r));
-    if (state == HA_COPY_RUNNING)
+    if (state == HA_COPY_RUNNING) {
+        take_name(w, &d);
         return domain_say(w, XVM_WORKER_OK, "domain %" PRIu32 " runs already", d.domid);
+    }
     const char *stop = domain_must_not_begin(w);
     if (stop)
         return domain_say(w, XVM_WORKER_FAILED, "%s", stop);
@@ -60,6 +68,7 @@ int domain_unpause(struct domain_worker *w)
     int rc = libxl_domain_unpause(w->xl, d.domid, NULL);
     if (rc != 0)
         return domain_say_words(w, XVM_WORKER_UNKNOWN, "libxl cannot let it run (%d)", rc);
+    take_name(w, &d); /* after it runs: each moment before is one in which it stands still */
     return domain_say(w, XVM_WORKER_OK, "domain %" PRIu32 " runs", d.domid);
 }
 

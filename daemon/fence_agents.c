@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 enum {
-    LIMIT_MS = 10 * 1000, /* of one agent; python and its modules take a while on a cold disk */
+    LIMIT_MS = 30 * 1000, /* of one agent; python and its modules take long on a busy or cold host */
     HEADER_MAX = PATH_MAX + 128,
 };
 

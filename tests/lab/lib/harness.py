@@ -148,6 +148,7 @@ class Lab:
 
     def put(self, guest, host):
         """Brings a guest to a host, whatever way, to begin a test there."""
+        wait_until(f"{guest} to count", lambda: self.where(guest), 180)
         if self.where(guest) is not host:
             self.ctl("move", guest, host.name, "--type", "normal", "--wait", timeout=400)
             wait_until(f"{guest} to count on {host.name}", lambda: self.runs_on(guest, host), 120)

@@ -393,11 +393,36 @@ static void act_worker(struct ha *ha, uint32_t i, const struct ha_guest_fact *g)
     }
 }
 
+/* A host that has lost the shared disk is a member like the others, and says what it holds no more. */
+static void give_back(struct ha *ha, uint32_t i)
+{
+    struct ha_local *l = &ha->locals[i];
+    const struct ha_guest_fact *g = fact_for(ha, i, true);
+    if (!g)
+        return;
+    if (is_me(ha, g->left_host, &g->left_boot)) {
+        l->told_copy = false;
+        tell(ha, i, HA_TELL_VACATED, 0, 0, 0);
+    } else if (g->mig && is_me(ha, g->mig_host, &g->mig_boot)) {
+        tell(ha, i, HA_TELL_MIG_FAILED, 0, g->mig, 0);
+    } else if (is_me(ha, g->owner, &g->boot)) {
+        l->release = HA_RELEASE_LEASE;
+        l->release_inc = g->inc;
+        tell_stopped(ha, i, g->inc);
+    } else if (l->told_copy) {
+        l->told_copy = false;
+        tell(ha, i, HA_TELL_GONE, 0, 0, 0);
+    }
+}
+
 static void act_lapsed(struct ha *ha, uint32_t i, const struct ha_guest_fact *g)
 {
     struct ha_local *l = &ha->locals[i];
     if (l->have && l->copy.inc && l->copy.state != HA_COPY_DYING)
         destroy(ha, i, g, HA_RELEASE_LEASE);
+    bool member = ha->stable_known && ha_settled(ha) && ha->inventory && !l->unsure;
+    if (!l->have && member && ha->orders.disk == HA_DISK_ON && !ha_disk_ok(ha))
+        give_back(ha, i);
 }
 
 static void act_guest(struct ha *ha, uint32_t i)
@@ -504,7 +529,8 @@ uint8_t ha_host_flags(const struct ha *ha)
 {
     return (uint8_t)((ha->inventory ? HA_HOST_INVENTORY : 0) | (ha->keeper ? HA_HOST_KEEPER : 0) |
                      (ha->armed ? HA_HOST_ARMED : 0) |
-                     (ha->log.failed ? HA_HOST_NO_JOURNAL : 0));
+                     (ha->log.failed ? HA_HOST_NO_JOURNAL : 0) |
+                     (ha_disk_ok(ha) ? HA_HOST_DISK : 0));
 }
 
 static void tell_host(struct ha *ha)
@@ -576,6 +602,8 @@ void ha_acts(struct ha *ha)
     tell_fences(ha);
     tell_host(ha);
     if (may_tell(ha))
+        ha_disk_tell(ha);
+    if (may_tell(ha))
         ha_defs_tell(ha);
     ha_defs_fetch(ha);
     ha_keeper_orders(ha);
@@ -589,4 +617,5 @@ void ha_tells_reset(struct ha *ha)
     }
     ha_defs_tells_reset(ha);
     ha->leaving_told = false;
+    ha->bound_told = 0;
 }

@@ -16,6 +16,7 @@ enum ha_mode {
 enum ha_fence_kind {
     HA_FENCE_DEVICE, /* one or several fence agents, all must succeed */
     HA_FENCE_SELF,   /* the host's own watchdog: the bound X + W + M */
+    HA_FENCE_DISK,   /* a poison pill on the shared disk: ha_disk_bound() after it was written */
 };
 
 /* name=value for a fence agent's standard input. */
@@ -115,6 +116,14 @@ struct ha_fence_policy {
     ha_ms check;            /* how often each device is asked whether it works; 0: never. Shell's */
 };
 
+/* The shared disk: a second lease beside the keepers' (ha_disk_bound() says why it kills). */
+struct ha_disk_config {
+    char *path;        /* for the shell; NULL: no shared disk */
+    ha_ms interval_ms; /* one cycle of writing the own slot and reading all of them */
+    ha_ms timeout_ms;  /* D: the lease ends this long after the start of the last good cycle; 0: no
+                          shared disk */
+};
+
 struct ha_config {
     char cluster_name[HA_NAME_MAX];
     enum ha_mode mode;
@@ -127,6 +136,7 @@ struct ha_config {
     size_t nguests;
     unsigned journal_keep; /* stable facts kept one by one, for members that fetch; 0: the default */
     struct ha_fence_policy fencing;
+    struct ha_disk_config disk;
     bool suspendable_hosts; /* hosts are virtual machines that can be suspended: no bound */
     /* For the shell; the core does not read them. */
     char *driver;          /* "libxl" or "process" */
@@ -146,5 +156,21 @@ void ha_timers_default(unsigned nhosts, ha_ms token_ms, ha_ms consensus_ms,
  * ret_error->text. */
 int ha_timers_check(const struct ha_timers *timers, ha_ms token_ms, ha_ms consensus_ms,
                     struct ha_error *ret_error);
+
+/* How long after a poison pill was certainly on the disk its host is certainly dead or empty:
+ * D + W + M. A host bound to the disk has a lease only until D after the *start* of the last cycle that
+ * read every slot and found no pill for it. A cycle that starts after the pill was written finds it or
+ * fails; so the lease ends at most D after the write, the watchdog is petted no more, and W later the
+ * host is reset, whether it can read the disk or not. M is what clocks may differ by over D + W, and
+ * never less than `margin_ms`. Pure. */
+ha_ms ha_disk_bound(ha_ms timeout_ms, ha_ms watchdog_ms, ha_ms margin_ms);
+
+/* Is the disk's timing safe and calm: D and W in range, D long enough that hosts which all lose the disk
+ * agree on doing without it before anybody's lease ends, and not shorter than what the storage itself
+ * takes to give up (`storage_ms`; 0: not known). 0, or -EINVAL with the numbers in ret_error->text. */
+int ha_disk_check(const struct ha_disk_config *disk, const struct ha_timers *timers, ha_ms storage_ms,
+                  struct ha_error *ret_error);
+/* The least D for these timers. */
+ha_ms ha_disk_timeout_min(const struct ha_timers *timers, ha_ms interval_ms, ha_ms storage_ms);
 
 #endif

@@ -75,6 +75,8 @@ static int start(struct ha *ha, const struct ha_event *event)
     ha->quiet_i = ha_log_key(&ha->log).i;
     /* until a keeper tells: an earlier daemon's lease may hold that long, and no longer */
     ha->lapse_at = ha->now + ha->config->timers.lease;
+    ha->disk_t = -1;
+    ha->bound_at = INT64_MAX;
     if (!ha_uuid_eq(&ha->log.machine, &ha->machine))
         ha_report(ha, HA_REPORT_FOREIGN, HA_SEV_ALERT, ha->self, NULL,
                   "the journal was written by another machine: remove it if this host replaces "

@@ -30,6 +30,8 @@ struct ha_member {
     ha_ms cuts_at[HA_HOSTS_MAX]; /* our clock when that acknowledgement was delivered */
     size_t ncuts;
     bool leaving;
+    uint32_t bound_gen;                /* it said that it needs the disk, by this decision; 0: not */
+    ha_ms bound_ms;
 };
 
 /* What this host knows and does about one guest; index = that of the facts. */
@@ -228,6 +230,12 @@ struct ha {
     struct ha_peer_beat peers[HA_HOSTS_MAX];
     size_t npeers;
     bool lease_said;
+    ha_ms disk_t;                      /* start of the keeper's last good cycle of the disk; -1: none */
+    bool pilled, disk_late_said;
+    uint64_t disk_seq;                 /* orders that first carried this disk_gen */
+    ha_ms bound_at;                    /* earlier leases are over then; INT64_MAX: not applied yet */
+    uint32_t bound_told;               /* in this view */
+    ha_ms disk_some_since, disk_none_since; /* coordinator: some host, none, has the disk; 0: no */
 
     /* this host's guests (acts.c) */
     bool inventory;
@@ -346,6 +354,16 @@ void ha_fence_event(struct ha *ha, const struct ha_event *event);
 ha_ms ha_bound_at(const struct ha *ha, const struct ha_host_fact *h, const char **ret_why);
 void ha_mark_seen(struct ha *ha);
 bool ha_wanted(const struct ha_guest_fact *guest);
+/* disk.c: the shared disk */
+bool ha_disk_ok(const struct ha *ha);
+void ha_disk_orders(struct ha *ha, struct ha_keeper_orders *orders);
+void ha_disk_keeper(struct ha *ha, const struct ha_event *event);
+void ha_disk_tell(struct ha *ha);
+void ha_decide_disk(struct ha *ha);
+const char *ha_disk_unfit(const struct ha *ha, const struct ha_member *m);
+/* What has to pass between a pill and the certainty that host h is dead or empty; -1 with a reason: a pill
+ * proves nothing about it. */
+ha_ms ha_pill_wait(const struct ha *ha, const struct ha_host_fact *h, const char **ret_why);
 /* restraint.c: indices are those of the facts' hosts */
 ha_ms ha_turn_at(const struct ha *ha, size_t i);
 void ha_decide_turns(struct ha *ha);

@@ -270,6 +270,7 @@ static void tell_guest(struct ha *ha, struct ha_member *m, const struct ha_tell 
     case HA_TELL_FENCE:
     case HA_TELL_LEAVING:
     case HA_TELL_HOST:
+    case HA_TELL_BOUND:
         break;
     }
 }
@@ -287,6 +288,10 @@ static void tell_host(struct ha *ha, struct ha_member *m, const struct ha_tell *
         m->report.memory_kib = t->inc;
         m->report.config_hash = t->mig;
         m->report.look = t->look;
+        m->report.disk = t->how & HA_HOST_DISK;
+    } else if (t->kind == HA_TELL_BOUND) {
+        m->bound_gen = t->loss;
+        m->bound_ms = (ha_ms)t->inc;
     } else if (t->kind == HA_TELL_FENCE) {
         for (size_t i = 0; i < ha->log.head.nhosts; i++) {
             if (ha->log.head.hosts[i].node != t->host)
@@ -305,7 +310,8 @@ void ha_tell_deliver(struct ha *ha, struct ha_member *m, struct ha_get *get)
     ha_msg_get_tell(get, &t);
     if (get->failed || !ha_stamp(ha, e) || m->left)
         return;
-    if (t.kind == HA_TELL_FENCE || t.kind == HA_TELL_LEAVING || t.kind == HA_TELL_HOST)
+    if (t.kind == HA_TELL_FENCE || t.kind == HA_TELL_LEAVING || t.kind == HA_TELL_HOST ||
+        t.kind == HA_TELL_BOUND)
         tell_host(ha, m, &t);
     else
         tell_guest(ha, m, &t);

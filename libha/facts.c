@@ -161,6 +161,17 @@ static bool note_fits(const struct ha_host_fact *h, const struct ha_fact *f)
     return f->level >= 1 && f->level <= HA_TURNS && h->turn != f->level;
 }
 
+/* The shared disk: each decision has a number, so that what a host said under an earlier one is void. */
+static bool disk_fits(const struct ha_facts *facts, const struct ha_fact *f)
+{
+    if (f->kind == HA_FACT_DISK)
+        return facts->disk_gen < UINT32_MAX && facts->disk_on != (f->level == 1) &&
+               (f->level == 0 || (f->level == 1 && f->lease_ms > 0));
+    const struct ha_host_fact *h = ha_facts_host(facts, f->host);
+    return h && h->state == HA_HOST_IN && ha_uuid_eq(&h->boot, &f->boot) && facts->disk_on &&
+           (f->loss == facts->disk_gen || !HA_GUARD(facts, DISK_GEN)) && f->lease_ms == facts->disk_ms && h->disk_ms == 0;
+}
+
 static bool guest_fits(const struct ha_facts *facts, const struct ha_fact *f)
 {
     if (f->guest >= facts->nguests)
@@ -220,6 +231,9 @@ bool ha_facts_fits(const struct ha_facts *facts, const struct ha_fact *f)
     case HA_FACT_CALM:
     case HA_FACT_TURN:
         return note_fits(ha_facts_host(facts, f->host), f);
+    case HA_FACT_DISK:
+    case HA_FACT_BOUND:
+        return disk_fits(facts, f);
     case HA_FACT_REGISTER:
         return facts->nguests < HA_GUESTS_MAX && !ha_facts_guest(facts, f->name);
     case HA_FACT_WANT:
@@ -287,6 +301,8 @@ static void apply_in(struct ha_facts *facts, struct ha_host_fact *h, const struc
                      uint64_t index)
 {
     bool same = ha_uuid_eq(&h->boot, &f->boot);
+    if (!same || h->disk_gen != facts->disk_gen)
+        h->disk_ms = 0; /* what it said of the disk was another life's, or before the last decision */
     if (h->state == HA_HOST_DEAD && same && h->how == HA_CONF_DEVICE)
         h->distrusted = true; /* rule 24: a device said off and the same life returns */
     if (h->state != HA_HOST_IN || !same)
@@ -353,6 +369,23 @@ static void apply_note(struct ha_facts *facts, const struct ha_fact *f)
         h->flaps = 0;
     else
         h->turn = (uint8_t)f->level;
+}
+
+/* Who is lost does not hear of it, and keeps to what it said until it is admitted again. */
+static void apply_disk(struct ha_facts *facts, const struct ha_fact *f)
+{
+    if (f->kind == HA_FACT_BOUND) {
+        struct ha_host_fact *h = ha_facts_host(facts, f->host);
+        h->disk_ms = f->lease_ms;
+        h->disk_gen = f->loss;
+        return;
+    }
+    facts->disk_on = f->level == 1;
+    facts->disk_ms = facts->disk_on ? f->lease_ms : 0;
+    facts->disk_gen++;
+    for (size_t i = 0; i < facts->nhosts; i++)
+        if (facts->hosts[i].state == HA_HOST_IN)
+            facts->hosts[i].disk_ms = 0;
 }
 
 static int apply_register(struct ha_facts *facts, const struct ha_fact *f, uint64_t index)
@@ -523,6 +556,10 @@ int ha_facts_apply(struct ha_facts *facts, const struct ha_fact *f, uint64_t ind
     case HA_FACT_CALM:
     case HA_FACT_TURN:
         apply_note(facts, f);
+        break;
+    case HA_FACT_DISK:
+    case HA_FACT_BOUND:
+        apply_disk(facts, f);
         break;
     case HA_FACT_WANT:
     case HA_FACT_CLEAR:

@@ -39,6 +39,8 @@ enum ha_fact_kind {
     HA_FACT_ORDER, /* LOST, because an operator wants the host fenced, though it may be a member */
     HA_FACT_CALM,  /* a host's losses are forgotten: a quiet time, or an operator */
     HA_FACT_TURN,  /* fence-only, two hosts: whose turn to fence is first (level: 1 + turn) */
+    HA_FACT_DISK,  /* from here on leases need the shared disk, or not (level: 1, 0; lease_ms: D) */
+    HA_FACT_BOUND, /* a host works by that: its lease ends without the disk (loss: disk_gen, lease_ms) */
     HA_FACT_COUNT
 };
 
@@ -48,6 +50,7 @@ enum ha_conf_how {
     HA_CONF_DEVICE = 1,
     HA_CONF_BOUND,
     HA_CONF_OPERATOR,
+    HA_CONF_PILL, /* a poison pill on the shared disk, and the time that it takes */
 };
 
 /* Why an owner gave a guest back. */
@@ -111,6 +114,9 @@ struct ha_host_fact {
     uint8_t flaps;     /* losses since it was calm for a while */
     uint8_t turn;      /* two hosts: 1 + its turn to fence; 0: by node id */
     bool distrusted;   /* a device said off and the same life came back */
+    ha_ms disk_ms;     /* this life's lease ends this long after its last look at the disk; 0: it does
+                          not need the disk, or nobody knows */
+    uint32_t disk_gen; /* of the decision that disk_ms follows */
 };
 
 struct ha_guest_fact {
@@ -148,6 +154,9 @@ struct ha_facts {
     struct ha_uuid cluster; /* zero: nothing founded */
     uint32_t tbl;
     uint64_t next_inc, next_mig; /* never reused */
+    bool disk_on;      /* leases need the shared disk */
+    uint32_t disk_gen; /* decisions about that so far */
+    ha_ms disk_ms;     /* D, with disk_on */
     struct ha_host_fact hosts[HA_HOSTS_MAX];
     size_t nhosts;
     struct ha_guest_fact *guests;

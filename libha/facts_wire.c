@@ -77,6 +77,14 @@ void ha_fact_encode(struct ha_put *put, const struct ha_fact *f)
         ha_put_u8(put, f->how);
         ha_put_name(put, f->name);
         break;
+    case HA_FACT_DISK:
+    case HA_FACT_BOUND:
+        ha_put_u32(put, f->host);
+        ha_put_uuid(put, &f->boot);
+        ha_put_u32(put, f->loss);
+        ha_put_u32(put, f->level);
+        ha_put_u32(put, (uint32_t)f->lease_ms);
+        break;
     case HA_FACT_REGISTER:
         ha_put_name(put, f->name);
         ha_put_u8(put, flags_of(f));
@@ -154,6 +162,14 @@ static void get_fields(struct ha_get *get, struct ha_fact *f)
         f->how = ha_get_u8(get);
         ha_get_name(get, f->name);
         break;
+    case HA_FACT_DISK:
+    case HA_FACT_BOUND:
+        f->host = ha_get_u32(get);
+        f->boot = ha_get_uuid(get);
+        f->loss = ha_get_u32(get);
+        f->level = ha_get_u32(get);
+        f->lease_ms = ha_get_u32(get);
+        break;
     case HA_FACT_REGISTER:
         ha_get_name(get, f->name);
         get_flags(get, f);
@@ -222,6 +238,26 @@ static void put_host(struct ha_put *put, const struct ha_host_fact *h)
     ha_put_u64(put, h->conf_index);
     ha_put_u8(put, h->flaps);
     ha_put_u8(put, h->turn);
+    ha_put_u32(put, (uint32_t)h->disk_ms);
+    ha_put_u32(put, h->disk_gen);
+}
+
+/* The cluster's own word on the disk goes with each host's record: what comes behind the hosts has no
+ * length that an older version could pass over. */
+static void put_disk(struct ha_put *put, const struct ha_facts *facts)
+{
+    ha_put_u8(put, facts->disk_on);
+    ha_put_u32(put, facts->disk_gen);
+    ha_put_u32(put, (uint32_t)facts->disk_ms);
+}
+
+static void get_disk(struct ha_get *get, struct ha_facts *facts)
+{
+    if (get->failed || get->left == 0)
+        return; /* written before there was a disk */
+    facts->disk_on = ha_get_u8(get);
+    facts->disk_gen = ha_get_u32(get);
+    facts->disk_ms = ha_get_u32(get);
 }
 
 static void get_host(struct ha_get *get, struct ha_host_fact *h)
@@ -254,6 +290,10 @@ static void get_host(struct ha_get *get, struct ha_host_fact *h)
     h->turn = ha_get_u8(get);
     if (h->turn > HA_TURNS)
         get->failed = true;
+    if (get->failed || get->left == 0)
+        return;
+    h->disk_ms = ha_get_u32(get);
+    h->disk_gen = ha_get_u32(get);
 }
 
 static void put_guest(struct ha_put *put, const struct ha_guest_fact *g)
@@ -338,6 +378,7 @@ void ha_facts_encode(struct ha_put *put, const struct ha_facts *facts)
         size_t at = put->n;
         ha_put_u32(put, 0);
         put_host(put, &facts->hosts[i]);
+        put_disk(put, facts);
         ha_put_patch_u32(put, at, (uint32_t)(put->n - at - 4));
     }
     ha_put_u32(put, (uint32_t)facts->nguests);
@@ -402,6 +443,7 @@ int ha_facts_decode(struct ha_get *get, struct ha_facts *facts)
         struct ha_get record = get_record(get);
         facts->hosts[i] = (struct ha_host_fact){0};
         get_host(&record, &facts->hosts[i]);
+        get_disk(&record, facts);
         if (record.failed)
             return -EBADMSG;
     }

@@ -53,7 +53,16 @@
     X(DUEL_STEP,        "both hosts' turns change at once")                                        \
     X(FENCE_MEMBER,     "a host that is back in the ring is fenced unasked")                       \
     X(FENCE_BUDGET,     "the budget of fences is not looked at")                                   \
-    X(QUARANTINE,       "a host that flaps gets guests again at once")
+    X(QUARANTINE,       "a host that flaps gets guests again at once")                             \
+    X(DISK_LEASE,       "a host that is bound to the disk has a lease without it")                 \
+    X(DISK_START,       "a cycle of the disk counts from its end, not from its start")             \
+    X(DISK_PILL,        "a poison pill is read and the host goes on")                              \
+    X(DISK_BOUND,       "a pill counts against a host that does not need the disk")                \
+    X(DISK_WAIT,        "a pill counts as soon as it is written")                                  \
+    X(DISK_STABLE,      "a host stops needing the disk on the tentative tail")                     \
+    X(DISK_LOST_KEEPS,  "a host that is lost stops needing the disk by a decision it hears of")    \
+    X(DISK_GEN,         "what a host said of the disk under an earlier decision counts")           \
+    X(DISK_FLOOR,       "a host says that it needs the disk before its earlier lease is over")
 /* clang-format on */
 
 enum ha_mutant {

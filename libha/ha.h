@@ -115,6 +115,8 @@ struct ha_peer_beat {
     uint32_t tbl;   /* votes table it used */
     ha_ms lease_ms; /* the X it used */
     ha_ms watchdog_ms; /* the W it used */
+    ha_ms disk_ms;     /* when its slot on the shared disk last changed, our clock; 0: never seen */
+    struct ha_uuid disk_boot; /* the life that wrote it */
 };
 
 enum ha_command {
@@ -203,6 +205,8 @@ struct ha_event {
             uint64_t seq_applied; /* latest HA_ACT_KEEPER it works by */
             ha_ms lease_until;    /* the lease holds while now < lease_until */
             bool armed;           /* a watchdog is armed and petted */
+            ha_ms disk_t;         /* start of the last good cycle of the shared disk; -1: none */
+            bool pilled;          /* it has read a poison pill for this life: the host will die */
             const struct ha_peer_beat *peers;
             size_t npeers;
         } keeper;
@@ -324,7 +328,8 @@ enum ha_severity {
     X(QUARANTINE,      "host-quarantined") /* lost too often: gets no guests */          \
     X(FENCE_HELD,      "fence-held")      /* the budget of fences is used up */          \
     X(DEVICE,          "fence-device")    /* the shell's: a device was asked whether it works */ \
-    X(SURVIVOR,        "survivor")        /* two hosts: who would survive a split */
+    X(SURVIVOR,        "survivor")        /* two hosts: who would survive a split */          \
+    X(DISK,            "shared-disk")     /* lost, back, needed or not */
 /* clang-format on */
 
 enum ha_report {
@@ -332,6 +337,13 @@ enum ha_report {
     HA_REPORTS(X)
 #undef X
         HA_REPORT_COUNT
+};
+
+/* What the keeper is to do about the shared disk. */
+enum ha_disk_order {
+    HA_DISK_OFF = 0, /* the lease does not need the disk */
+    HA_DISK_ON,      /* it does */
+    HA_DISK_KEEP,    /* as it did (the daemon does not know the facts): if it never knew, no lease */
 };
 
 /* Orders for the keeper: all of them every time, the newest replaces the older ones. */
@@ -352,6 +364,10 @@ struct ha_keeper_orders {
         struct ha_uuid boot;
     } cut[HA_HOSTS_MAX];              /* lives that must not be echoed (rule 21) */
     size_t ncut;
+    enum ha_disk_order disk;
+    uint32_t disk_gen;  /* number of the decision that `disk` follows; an older one is void */
+    ha_ms disk_ms;      /* D, with ON */
+    uint32_t pill_void; /* pills for losses up to this one are void: the host was admitted since */
 };
 
 struct ha_action {
@@ -394,7 +410,8 @@ struct ha_action {
             ha_node node;
             struct ha_uuid boot;
             uint32_t loss;
-            uint32_t level; /* index into the host's levels; always a HA_FENCE_DEVICE one */
+            uint32_t level; /* index into the host's levels; HA_FENCE_DEVICE or HA_FENCE_DISK */
+            ha_ms wait_ms;  /* DISK: what has to pass after the pill was written (ha_disk_bound) */
         } fence;
         struct {
             uint64_t client;
@@ -486,6 +503,10 @@ struct ha_host_status {
     bool quarantined;       /* lost too often: gets no guests */
     uint32_t flaps;         /* losses since it was calm */
     bool drift;             /* its configuration differs from ours */
+    bool disk_told;         /* disk_ok is known: it told of itself in this view */
+    bool disk_ok;           /* it reads and writes the shared disk */
+    bool disk_bound;        /* its lease needs the disk: a poison pill ends it for certain */
+    ha_ms disk_age_ms;      /* since its slot on the disk was seen to change; -1: never, by this host */
     uint64_t memory_kib, memory_used_kib;
     char why[HA_TEXT_MAX];  /* what it waits for and the operator's way out; "" if all is well */
 };
@@ -531,6 +552,9 @@ struct ha_status {
     bool armed;         /* by the keeper's word; as it was when the keeper is gone */
     bool leaving;       /* HA_EV_SHUTDOWN came */
     bool empty;
+    bool disk_configured, disk_on; /* there is a shared disk; leases need it now */
+    ha_ms disk_age_ms;  /* since the start of our last good cycle of it; -1: none */
+    bool pilled;        /* this host has read a poison pill and is about to die */
     ha_node survivor;   /* two hosts: who would survive a split; 0: no such cluster */
     char survivor_why[HA_TEXT_MAX];
     char sentence[HA_TEXT_MAX]; /* what this daemon is doing, for STATUS= and `status` */

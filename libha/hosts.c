@@ -147,16 +147,26 @@ static void decide_lost(struct ha *ha, size_t i)
 
 /* ------------------------------------------------------------------------------------ fencing */
 
-static bool has_device(const struct ha_host_config *config, size_t level)
+static bool is_pill(const struct ha_host_config *config, size_t level)
 {
-    return config && level < config->nlevels && config->levels[level].kind == HA_FENCE_DEVICE;
+    return config && level < config->nlevels && config->levels[level].kind == HA_FENCE_DISK;
 }
 
-/* The first device level at or after `level`, or nlevels. */
-static size_t next_device(const struct ha_host_config *config, size_t level)
+/* A level that something can be launched for; a pill only where it proves something. */
+static bool can_launch(const struct ha *ha, const struct ha_host_fact *h,
+                       const struct ha_host_config *config, size_t level)
+{
+    const char *why;
+    return config->levels[level].kind == HA_FENCE_DEVICE ||
+           (is_pill(config, level) && ha_pill_wait(ha, h, &why) >= 0);
+}
+
+/* The first such level at or after `level`, or nlevels. */
+static size_t next_level(const struct ha *ha, const struct ha_host_fact *h,
+                         const struct ha_host_config *config, size_t level)
 {
     size_t n = config ? config->nlevels : 0;
-    while (level < n && !has_device(config, level))
+    while (level < n && !can_launch(ha, h, config, level))
         level++;
     return level < n ? level : n;
 }
@@ -185,13 +195,13 @@ static void decide_fencing(struct ha *ha, size_t i)
         return; /* back in the ring: it is admitted, not shot */
     if (held(ha) || held_back(ha, i))
         return;
-    size_t level = next_device(config, h->tried ? h->level + 1 : 0);
+    size_t level = next_level(ha, h, config, h->tried ? h->level + 1 : 0);
     if (level == config->nlevels) { /* all failed: again, after a while */
         if (h->tried && desk->retry_at == 0) {
             unsigned rounds = h->rounds < FENCE_ROUNDS_MOST ? h->rounds : FENCE_ROUNDS_MOST;
             desk->retry_at = ha->now + (ha->config->timers.fence_retry << rounds);
         }
-        level = next_device(config, 0);
+        level = next_level(ha, h, config, 0);
         if (level == config->nlevels || !h->tried)
             return;
         if (ha->now < desk->retry_at) {
@@ -233,7 +243,7 @@ static bool gives_up(const struct ha *ha, const struct ha_host_fact *h)
 {
     const struct ha_host_config *config = ha_host_config(ha, h->node);
     return h->ordered && config && ha_in_ring(ha, h->node) &&
-           next_device(config, h->level + 1) == config->nlevels;
+           next_level(ha, h, config, h->level + 1) == config->nlevels;
 }
 
 /* Rule 22: a result counts only for the (host, boot, loss) it was launched for. */
@@ -254,13 +264,14 @@ static void decide_result(struct ha *ha, size_t i)
     if (!mine)
         return;
     bool ok = t->how == HA_RESULT_OK || !HA_GUARD(ha, FENCE_FAILED);
-    if (h->distrusted)
+    bool pill = is_pill(ha_host_config(ha, h->node), t->level);
+    if (h->distrusted && !pill)
         ok = false; /* rule 24: its devices lied once; the bound or an operator's word remain */
     if (h->node == ha->self)
         ok = false; /* whoever says that we are off is wrong */
     if (ok && (h->state == HA_HOST_FENCING || h->state == HA_HOST_LOST)) {
         desk->tell_valid = false;
-        propose_conf(ha, h, HA_CONF_DEVICE, "");
+        propose_conf(ha, h, pill ? HA_CONF_PILL : HA_CONF_DEVICE, "");
     } else if (h->state != HA_HOST_FENCING || t->level != h->level) {
         desk->tell_valid = false; /* of a level that is over */
     } else {
@@ -454,6 +465,8 @@ void ha_decide_hosts(struct ha *ha)
     for (size_t i = 0; i < ha->nmembers && !ha->half; i++)
         decide_in(ha, &ha->members[i]);
     ha_decide_turns(ha);
+    if (!ha->half)
+        ha_decide_disk(ha);
     for (size_t i = 0; i < ha->prop.nhosts; i++) {
         ha_decide_calm(ha, i);
         decide_lost(ha, i);
@@ -514,6 +527,57 @@ static bool launches(const struct ha *ha, const struct ha_host_fact *target)
     return chair && first == ha->self;
 }
 
+static void have_result(struct ha *ha, size_t i, enum ha_result result, const char *text)
+{
+    struct ha_host_desk *desk = &ha->host_desks[i];
+    ha_node node = i < ha->log.head.nhosts ? ha->log.head.hosts[i].node : 0;
+    desk->fence_id = 0;
+    desk->have_result = true;
+    desk->result = result;
+    desk->result_boot = desk->launched_boot;
+    desk->result_loss = desk->launched_loss;
+    desk->result_level = desk->launched_level;
+    desk->result_told = false;
+    if (!text)
+        text = "no answer";
+    ha_say(desk->fence_error, sizeof desk->fence_error, "%s", result == HA_RESULT_OK ? "" : text);
+    if (result != HA_RESULT_OK)
+        ha_report(ha, HA_REPORT_HOST_FENCE_FAIL, HA_SEV_ERROR, node, NULL,
+                  "fence level %u of %s did not succeed: %s", desk->launched_level + 1,
+                  ha_host_name(ha, node), text);
+    ha->acts_due = true;
+}
+
+static void launch(struct ha *ha, size_t i, const struct ha_host_fact *h)
+{
+    struct ha_host_desk *desk = &ha->host_desks[i];
+    const char *why = "";
+    ha_ms wait = 0;
+    desk->have_result = false;
+    desk->cancelled = desk->announced = false;
+    desk->under_way_told = HA_GUARD(ha, FENCE_ANNOUNCED);
+    ha->acts_due = true;
+    desk->launched_boot = h->boot;
+    desk->launched_loss = h->loss;
+    desk->launched_level = h->level;
+    if (is_pill(ha_host_config(ha, h->node), h->level))
+        wait = ha_pill_wait(ha, h, &why);
+    if (wait < 0) { /* its watchdog was heard to be off since the level was chosen */
+        have_result(ha, i, HA_RESULT_FAILED, why);
+        return;
+    }
+    struct ha_action *a = ha_act(ha, HA_ACT_FENCE);
+    if (!a)
+        return;
+    desk->fence_id = ++ha->next_op;
+    a->u.fence.id = desk->fence_id;
+    a->u.fence.node = h->node;
+    a->u.fence.boot = h->boot;
+    a->u.fence.loss = h->loss;
+    a->u.fence.level = h->level;
+    a->u.fence.wait_ms = wait;
+}
+
 /* Rule 22: the loss and the level are stable, then the fence is launched; rule 26: half of the voters
  * launch on their own fsync. */
 void ha_fence_launch(struct ha *ha)
@@ -555,49 +619,17 @@ void ha_fence_launch(struct ha *ha)
         }
         if (!announced(ha, desk, h))
             continue;
-        struct ha_action *a = ha_act(ha, HA_ACT_FENCE);
-        if (!a)
-            return;
-        desk->have_result = false;
-        desk->fence_id = ++ha->next_op;
-        desk->cancelled = desk->announced = false;
-        desk->under_way_told = HA_GUARD(ha, FENCE_ANNOUNCED);
-        ha->acts_due = true;
-        desk->launched_boot = h->boot;
-        desk->launched_loss = h->loss;
-        desk->launched_level = h->level;
-        a->u.fence.id = desk->fence_id;
-        a->u.fence.node = h->node;
-        a->u.fence.boot = h->boot;
-        a->u.fence.loss = h->loss;
-        a->u.fence.level = h->level;
+        launch(ha, i, h);
     }
 }
 
 void ha_fence_event(struct ha *ha, const struct ha_event *event)
 {
     for (size_t i = 0; i < HA_HOSTS_MAX; i++) {
-        struct ha_host_desk *desk = &ha->host_desks[i];
+        const struct ha_host_desk *desk = &ha->host_desks[i];
         if (desk->fence_id == 0 || desk->fence_id != event->u.fence.id)
             continue;
-        desk->fence_id = 0;
-        desk->have_result = true;
-        desk->result = event->u.fence.result;
-        desk->result_boot = desk->launched_boot;
-        desk->result_loss = desk->launched_loss;
-        desk->result_level = desk->launched_level;
-        desk->result_told = false;
-        ha_say(desk->fence_error, sizeof desk->fence_error, "%s",
-               event->u.fence.result == HA_RESULT_OK ? ""
-               : event->u.fence.text                 ? event->u.fence.text
-                                                     : "no answer");
-        ha_node node = i < ha->log.head.nhosts ? ha->log.head.hosts[i].node : 0;
-        if (event->u.fence.result != HA_RESULT_OK)
-            ha_report(ha, HA_REPORT_HOST_FENCE_FAIL, HA_SEV_ERROR, node, NULL,
-                      "fence level %u of %s did not succeed: %s", desk->launched_level + 1,
-                      ha_host_name(ha, node),
-                      event->u.fence.text ? event->u.fence.text : "no answer");
-        ha->acts_due = true;
+        have_result(ha, i, event->u.fence.result, event->u.fence.text);
     }
 }
 

@@ -193,19 +193,32 @@ static ha_ms granted(const struct ha_keeper *k)
     return n >= maj ? best[maj - 1] : -1;
 }
 
+/* End of the lease as far as the shared disk grants it; see ha_disk_bound(). */
+static ha_ms disk_lease(const struct ha_keeper *k)
+{
+    ha_ms end = k->disk_t < 0 ? INT64_MIN : k->disk_t + k->disk_ms;
+
+    if (k->pilled || k->disk == HA_DISK_KEEP)
+        return INT64_MIN;
+    if (k->disk == HA_DISK_OFF || !HA_GUARD(k, DISK_LEASE))
+        return INT64_MAX;
+    return end > k->disk_floor ? end : k->disk_floor;
+}
+
 ha_ms ha_keeper_lease(const struct ha_keeper *k)
 {
-    ha_ms t = granted(k);
+    ha_ms t = granted(k), disk = disk_lease(k);
     ha_ms end = t < 0 ? INT64_MIN : t + k->orders.lease_ms;
 
     if (k->orders.tbl == 0)
         return INT64_MIN;
-    return end > k->floor ? end : k->floor;
+    end = end > k->floor ? end : k->floor;
+    return end < disk ? end : disk;
 }
 
 bool ha_keeper_may_pet(const struct ha_keeper *k, ha_ms now)
 {
-    return k->ordered && (k->orders.empty || now < ha_keeper_lease(k));
+    return k->ordered && !k->pilled && (k->orders.empty || now < ha_keeper_lease(k));
 }
 
 bool ha_keeper_settled(const struct ha_keeper *k)
@@ -241,9 +254,26 @@ static void change_terms(struct ha_keeper *k, const struct ha_keeper_orders *ord
     k->since = k->last_beat >= now ? k->last_beat + 1 : now;
 }
 
+/* A lease that was given without the disk ends in its time; until then the daemon does not say that
+ * this host needs the disk. */
+static void order_disk(struct ha_keeper *k, const struct ha_keeper_orders *orders, ha_ms lease)
+{
+    if (orders->pill_void > k->pill_void)
+        k->pill_void = orders->pill_void;
+    if (orders->disk == HA_DISK_KEEP || orders->disk_gen < k->disk_gen)
+        return;
+    if (orders->disk == HA_DISK_ON &&
+        (k->disk != HA_DISK_ON || k->disk_gen != orders->disk_gen))
+        k->disk_floor = lease;
+    k->disk = orders->disk;
+    k->disk_gen = orders->disk_gen;
+    k->disk_ms = orders->disk_ms;
+}
+
 static void on_orders(struct ha_keeper *k, const struct ha_keeper_orders *orders, ha_ms now)
 {
     bool first = k->orders.tbl == 0 && !k->ordered;
+    ha_ms lease = ha_keeper_lease(k);
 
     assert(orders->nvoters <= HA_HOSTS_MAX && orders->ncut <= HA_HOSTS_MAX);
     if (!first && !same_terms(&k->orders, orders)) {
@@ -251,6 +281,7 @@ static void on_orders(struct ha_keeper *k, const struct ha_keeper_orders *orders
         k->beat_due = true;
     }
     k->orders = *orders;
+    order_disk(k, orders, lease);
     if (orders->tbl != 0 && !k->ordered) {
         k->ordered = true;
         k->beat_due = true;
@@ -345,6 +376,35 @@ static bool on_peer_beat(struct ha_keeper *k, ha_node from, const struct beat *b
     return changed;
 }
 
+/* A cycle with a pill for this life is the end of it, unless the host was admitted again after the loss
+ * that the pill is for; a keeper without orders does not know, and only does not count it as good. */
+static bool on_disk(struct ha_keeper *k, const struct ha_keeper_event *event)
+{
+    ha_ms t = event->u.disk.t;
+
+    if (t < 0 || t > event->now)
+        return false;
+    for (size_t i = 0; i < event->u.disk.nseen; i++) {
+        const struct ha_disk_seen *seen = &event->u.disk.seen[i];
+        struct ha_keeper_peer *peer = seen->node == k->self || seen->node == 0
+                                          ? NULL
+                                          : take_slot(k, seen->node);
+        if (peer) {
+            peer->disk_ms = seen->changed_ms;
+            peer->disk_boot = seen->boot;
+        }
+    }
+    if (event->u.disk.pill && event->u.disk.loss > k->pill_void && HA_GUARD(k, DISK_PILL)) {
+        k->pilled = k->pilled || k->ordered;
+        return true;
+    }
+    if (!HA_GUARD(k, DISK_START))
+        t = event->now;
+    if (t > k->disk_t)
+        k->disk_t = t;
+    return true;
+}
+
 static bool on_event(struct ha_keeper *k, const struct ha_keeper_event *event)
 {
     struct beat beat;
@@ -376,6 +436,8 @@ static bool on_event(struct ha_keeper *k, const struct ha_keeper_event *event)
         if (was != k->device)
             k->beat_due = true;
         return was != k->device;
+    case HA_KEV_DISK:
+        return on_disk(k, event);
     case HA_KEV_BEAT:
         if (event->u.beat.from == 0 || !decode_beat(event->u.beat.data, event->u.beat.len, &beat))
             return false;
@@ -415,7 +477,7 @@ static bool wants_disarm(const struct ha_keeper *k)
 /* Opening a device pets it: so arming needs what petting needs. */
 static bool wants_arm(const struct ha_keeper *k, ha_ms now)
 {
-    return k->ordered && !k->device && k->orders.tbl != 0 && !k->orders.disarm &&
+    return k->ordered && !k->device && k->orders.tbl != 0 && !k->orders.disarm && !k->pilled &&
            ha_keeper_may_pet(k, now);
 }
 
@@ -423,6 +485,7 @@ static bool act_watchdog(struct ha_keeper *k, ha_ms now, struct ha_keeper_result
 {
     if (!k->ordered)
         return false;
+    result->die = k->pilled && k->device;
     if (wants_disarm(k)) {
         result->disarm = true;
         k->device = false;
@@ -487,6 +550,9 @@ void ha_keeper_init(struct ha_keeper *k, ha_node self, const struct ha_uuid *boo
     k->quorate_t = -1;
     k->since = INT64_MIN;
     k->floor = INT64_MIN;
+    k->disk = HA_DISK_KEEP;
+    k->disk_t = -1;
+    k->disk_floor = INT64_MIN;
 }
 
 void ha_keeper_restore(struct ha_keeper *k, const struct ha_keeper_memory *memory, ha_ms now)
@@ -499,6 +565,12 @@ void ha_keeper_restore(struct ha_keeper *k, const struct ha_keeper_memory *memor
     k->since = memory->since;
     k->floor = memory->lease;
     k->orders = memory->orders;
+    k->disk = memory->orders.disk;
+    k->disk_gen = memory->orders.disk_gen;
+    k->disk_ms = memory->orders.disk_ms;
+    k->disk_floor = memory->lease;
+    k->pill_void = memory->orders.pill_void;
+    k->pilled = memory->pilled;
 }
 
 void ha_keeper_remember(const struct ha_keeper *k, struct ha_keeper_memory *ret_memory)
@@ -508,6 +580,11 @@ void ha_keeper_remember(const struct ha_keeper *k, struct ha_keeper_memory *ret_
     ret_memory->since = k->since;
     ret_memory->lease = ha_keeper_lease(k);
     ret_memory->orders = k->orders;
+    ret_memory->orders.disk = k->disk;
+    ret_memory->orders.disk_gen = k->disk_gen;
+    ret_memory->orders.disk_ms = k->disk_ms;
+    ret_memory->orders.pill_void = k->pill_void;
+    ret_memory->pilled = k->pilled;
 }
 
 void ha_keeper_state(const struct ha_keeper *k, struct ha_event *ret_event,
@@ -527,6 +604,8 @@ void ha_keeper_state(const struct ha_keeper *k, struct ha_event *ret_event,
         ret_peers[n].tbl = peer->tbl;
         ret_peers[n].lease_ms = peer->lease_ms;
         ret_peers[n].watchdog_ms = peer->watchdog_ms;
+        ret_peers[n].disk_ms = peer->disk_ms;
+        ret_peers[n].disk_boot = peer->disk_boot;
         n++;
     }
     memset(ret_event, 0, sizeof(*ret_event));
@@ -535,6 +614,8 @@ void ha_keeper_state(const struct ha_keeper *k, struct ha_event *ret_event,
     ret_event->u.keeper.seq_applied = k->orders.seq;
     ret_event->u.keeper.lease_until = ha_keeper_lease(k);
     ret_event->u.keeper.armed = k->device && !k->disarmed;
+    ret_event->u.keeper.disk_t = k->disk_t;
+    ret_event->u.keeper.pilled = k->pilled;
     ret_event->u.keeper.peers = ret_peers;
     ret_event->u.keeper.npeers = n;
 }

@@ -21,6 +21,8 @@ struct ha_keeper_peer {
     bool armed;
     uint32_t tbl;
     ha_ms lease_ms, watchdog_ms;
+    ha_ms disk_ms; /* our clock: when its slot on the disk last changed; 0: never */
+    struct ha_uuid disk_boot;
 };
 
 /* Public so that it can live in static, locked memory; treat as private. */
@@ -45,6 +47,14 @@ struct ha_keeper {
     ha_ms quorate_t; /* FO: latest own beat delivered while quorate; -1: none */
     ha_ms next_arm;
     ha_ms now; /* of the last step */
+    /* the shared disk; see ha_disk_bound() */
+    enum ha_disk_order disk; /* KEEP: never told, so no lease */
+    uint32_t disk_gen;
+    ha_ms disk_ms;    /* D */
+    ha_ms disk_t;     /* start of the latest good cycle; -1: none */
+    ha_ms disk_floor; /* end of the lease from before the disk was needed */
+    uint32_t pill_void;
+    bool pilled;
 };
 
 /* What a keeper that is started again in the same boot has to know of its earlier life. Kept by the
@@ -53,7 +63,15 @@ struct ha_keeper_memory {
     struct ha_uuid boot;
     ha_ms since;
     ha_ms lease;
-    struct ha_keeper_orders orders;
+    struct ha_keeper_orders orders; /* its disk part: what is in force */
+    bool pilled;
+};
+
+/* Another host's slot as the disk's process saw it. */
+struct ha_disk_seen {
+    ha_node node;
+    struct ha_uuid boot;
+    ha_ms changed_ms; /* our clock: when it was last found changed; 0: never */
 };
 
 enum ha_keeper_event_type {
@@ -64,6 +82,7 @@ enum ha_keeper_event_type {
     HA_KEV_ORDERS, /* the daemon's orders */
     HA_KEV_DEVICE, /* the watchdog device could be armed (armed=true) or not. Arm it when a result
                       says `arm`, never before: opening a device pets it */
+    HA_KEV_DISK, /* the disk's process has done a good cycle: own slot written, all slots read */
     HA_KEV_DISCONNECTED, /* corosync gone: beats cannot be sent; the lease runs out by itself */
 };
 
@@ -79,6 +98,13 @@ struct ha_keeper_event {
         const struct ha_keeper_orders *orders;
         struct ha_ring ring;
         bool armed;
+        struct {
+            ha_ms t;       /* when the cycle began */
+            bool pill;     /* somebody's slot holds a poison pill for this life */
+            uint32_t loss; /* the loss it is for; of several pills the latest */
+            const struct ha_disk_seen *seen;
+            size_t nseen;
+        } disk;
     } u;
 };
 
@@ -89,6 +115,7 @@ struct ha_keeper_result {
     size_t beat_len;
     bool pet;     /* pet the watchdog now */
     bool disarm;  /* write the magic close: empty and ordered to */
+    bool die;     /* a poison pill: have the watchdog reset this host as soon as it can */
     bool arm;     /* (re)arm: there is no armed device and orders want one */
     bool changed; /* tell the daemon (HA_EV_KEEPER) */
 };

@@ -320,6 +320,7 @@ void ha_keeper_orders(struct ha *ha)
     o.empty = ha_empty(ha) && !ha->busy;
     o.disarm = disarmed(ha);
     o.seq = ha->orders.seq;
+    ha_disk_orders(ha, &o);
     bool again = ha->orders_again || ha->orders.seq == 0;
     /* Padding that differs only sends the orders once more. */
     if (!again && memcmp(&o, &ha->orders, sizeof o) == 0) /* NOLINT(bugprone-suspicious-memory-comparison) */
@@ -329,6 +330,10 @@ void ha_keeper_orders(struct ha *ha)
     bool cut_changed = again || o.ncut != ha->orders.ncut ||
                        memcmp(o.cut, ha->orders.cut, sizeof o.cut) != 0;
     o.seq++;
+    if (again || o.disk != ha->orders.disk || o.disk_gen != ha->orders.disk_gen) {
+        ha->disk_seq = o.seq;
+        ha->bound_at = INT64_MAX;
+    }
     if (was_empty && !o.empty)
         ha->nonempty_seq = o.seq;
     if (cut_changed)
@@ -382,6 +387,7 @@ void ha_keeper_event(struct ha *ha, const struct ha_event *event)
     ha->npeers = event->u.keeper.npeers < HA_HOSTS_MAX ? event->u.keeper.npeers : HA_HOSTS_MAX;
     if (ha->npeers)
         memcpy(ha->peers, event->u.keeper.peers, ha->npeers * sizeof *ha->peers);
+    ha_disk_keeper(ha, event);
     say_lease(ha);
     if (!was) { /* an earlier daemon's orders are not ours: give them again, under a higher number */
         if (ha->keeper_applied > ha->orders.seq)

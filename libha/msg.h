@@ -54,6 +54,7 @@ struct ha_msg_report {
     bool no_journal;     /* it cannot be written: this member acknowledges nothing */
     bool synced_last;    /* was synced in the last open view of this corosync life (rule 26) */
     bool leaving;
+    bool disk;           /* it reads and writes the shared disk */
     bool last;           /* last part of a report that needed several messages */
     uint64_t memory_kib;
     uint64_t config_hash;
@@ -88,9 +89,11 @@ enum ha_tell_kind {
                            guests was told; inc: memory in KiB; mig: hash of its configuration */
     HA_TELL_DEFINE,     /* a definition of the guest; boot: its hash, inc: its memory in KiB, how:
                            ha_def_flags, mig: 1 if an operator changed it */
+    HA_TELL_BOUND,      /* this host's lease needs the shared disk; loss: by which decision, inc: D */
 };
 
-enum { HA_HOST_INVENTORY = 1, HA_HOST_KEEPER = 2, HA_HOST_ARMED = 4, HA_HOST_NO_JOURNAL = 8 };
+enum { HA_HOST_INVENTORY = 1, HA_HOST_KEEPER = 2, HA_HOST_ARMED = 4, HA_HOST_NO_JOURNAL = 8,
+       HA_HOST_DISK = 16 };
 
 struct ha_tell {
     enum ha_tell_kind kind;

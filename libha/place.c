@@ -42,6 +42,8 @@ const char *ha_host_unfit(const struct ha *ha, const struct ha_host_fact *h)
             return "has no keeper running";
         if (m->report.no_journal)
             return "cannot write its journal";
+        if (ha_disk_unfit(ha, m))
+            return ha_disk_unfit(ha, m);
         if (!m->report.inventory)
             return "cannot tell what runs on it";
         if (m->leaving)

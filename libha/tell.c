@@ -29,6 +29,8 @@ static const char *confirmed(const struct ha_fact *f)
         return "its fence device says that it is off";
     if (f->how == HA_CONF_BOUND)
         return "its watchdog must have ended it by now";
+    if (f->how == HA_CONF_PILL)
+        return "it took a poison pill, or could not read the shared disk: either has ended it";
     return "an operator vouches for it: ";
 }
 
@@ -98,6 +100,22 @@ static void say_host(struct ha *ha, const struct ha_facts *before, const struct 
     default:
         break;
     }
+}
+
+static void say_disk(struct ha *ha, const struct ha_fact *f)
+{
+    if (f->kind == HA_FACT_BOUND)
+        ha_report(ha, HA_REPORT_DISK, HA_SEV_INFO, f->host, NULL,
+                  "%s depends on the shared disk: without it, or with a poison pill, it ends",
+                  ha_host_name(ha, f->host));
+    else if (f->level == 1)
+        ha_report(ha, HA_REPORT_DISK, HA_SEV_NOTICE, 0, NULL,
+                  "the hosts have the shared disk: who loses it for %lu s stops its guests",
+                  (unsigned long)f->lease_ms / 1000);
+    else
+        ha_report(ha, HA_REPORT_DISK, HA_SEV_ALERT, 0, NULL,
+                  "no host has the shared disk, or it is configured anew: the hosts see each other and "
+                  "go on without it; nobody is stopped for it, and it fences nobody");
 }
 
 static void say_want(struct ha *ha, const struct ha_guest_fact *g, const struct ha_fact *f)
@@ -190,6 +208,8 @@ void ha_say_stable(struct ha *ha, const struct ha_facts *before, const struct ha
         say_host(ha, before, f);
     else if (f->kind == HA_FACT_REPLACE || f->kind == HA_FACT_ORDER || f->kind == HA_FACT_CALM)
         say_host(ha, before, f);
+    else if (f->kind == HA_FACT_DISK || f->kind == HA_FACT_BOUND)
+        say_disk(ha, f);
     else if (f->kind == HA_FACT_TURN)
         return;
     else

@@ -213,3 +213,43 @@ int ha_timers_check(const struct ha_timers *timers, ha_ms token_ms, ha_ms consen
         r = check_pace(timers, token_ms, consensus_ms, ret_error);
     return r;
 }
+
+/* --------------------------------------------------------------------------------- shared disk */
+
+ha_ms ha_disk_bound(ha_ms timeout_ms, ha_ms watchdog_ms, ha_ms margin_ms)
+{
+    ha_ms margin = min_margin(timeout_ms, watchdog_ms);
+
+    return timeout_ms + watchdog_ms + (margin > margin_ms ? margin : margin_ms);
+}
+
+/* A host says that its disk is late at D/2; in the other half all of them must have said so, a
+ * coordinator must have been found, and the decision must have reached every keeper. */
+ha_ms ha_disk_timeout_min(const struct ha_timers *t, ha_ms interval_ms, ha_ms storage_ms)
+{
+    ha_ms agree = 2 * (2 * interval_ms + t->chair + t->exchange + 2 * t->beat + 500);
+    ha_ms storage = storage_ms > 0 ? storage_ms + 2 * interval_ms + 1000 : 0;
+
+    return whole_seconds(agree > storage ? agree : storage);
+}
+
+int ha_disk_check(const struct ha_disk_config *disk, const struct ha_timers *timers, ha_ms storage_ms,
+                  struct ha_error *ret_error)
+{
+    ha_ms agree = ha_disk_timeout_min(timers, disk->interval_ms, 0);
+    int r;
+
+    if (disk->timeout_ms > DAY_MS)
+        return complain(ret_error, "the shared disk's timeout", disk->timeout_ms, "at most", DAY_MS,
+                        " (a day)");
+    r = at_least(ret_error, "the shared disk's interval", disk->interval_ms, 200, "");
+    if (r == 0)
+        r = at_least(ret_error, "the shared disk's timeout", disk->timeout_ms, agree,
+                     " (2 x (2 x interval + chair + exchange + 2 x beat + 500 ms), so that hosts which "
+                     "all lose it can agree before anybody stops)");
+    if (r == 0 && storage_ms > 0)
+        r = at_least(ret_error, "the shared disk's timeout", disk->timeout_ms,
+                     ha_disk_timeout_min(timers, disk->interval_ms, storage_ms),
+                     " (what the storage itself takes to give up, + 2 x interval + 1000 ms)");
+    return r;
+}

@@ -322,6 +322,7 @@ static struct ha_msg_report own_report(const struct ha *ha)
         .armed = ha->armed,
         .keeper = ha->keeper,
         .no_journal = ha->log.failed,
+        .disk = ha_disk_ok(ha),
         .synced_last = ha->synced_last,
         .leaving = ha->leaving,
         .memory_kib = ha->memory_kib,

@@ -157,7 +157,7 @@ static void build(struct reader *r, yaml_node_t *root, struct scenario *s)
     static const char *const known[] = {
         "hosts", "guests", "mode", "fence", "fence-hosts", "delay",       "timers",
         "token", "room",   "boot", "lies",  "liveness",    "no-watchdog", "suspendable",
-        "definitions", "losses-host", "losses-cluster", "losses-window"};
+        "definitions", "losses-host", "losses-cluster", "losses-window", "disk"};
     for (yaml_node_pair_t *p = root->data.mapping.pairs.start; p < root->data.mapping.pairs.top;
          p++) {
         bool found = false;
@@ -175,6 +175,7 @@ static void build(struct reader *r, yaml_node_t *root, struct scenario *s)
         complain(r, root, "too many hosts or guests");
         return;
     }
+    shape.disk = yes(r, root, "disk", false);
     const char *all = levels(r, value(r, root, "fence"), letters[SIM_HOSTS_MAX], 8);
     for (unsigned i = 0; i < shape.hosts; i++) {
         char name[16];

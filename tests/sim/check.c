@@ -323,7 +323,7 @@ static void record_hosts(struct sim_world *w, const struct sim_host *h, uint64_t
             if (!life->dead) {
                 check_08_confirmed(w, h, &w->hosts[i], &boot);
                 check_08_proven(w, h, &w->hosts[i], &boot, loss);
-                life->by_device = check_device_said(w, w->hosts[i].node, &boot, loss);
+                life->by_device = check_device_said(w, w->hosts[i].node, &boot, loss, true);
             }
             life->dead = true;
             if (!life->dead_at || index < life->dead_at)

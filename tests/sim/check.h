@@ -116,8 +116,11 @@ bool check_host_empty(const struct sim_host *h);
 /* check_rules.c: what the rules say about single steps */
 void check_rules_after_step(struct sim_world *w, struct sim_host *h, const struct ha_status *st,
                             enum ha_event_type event);
+/* A fence said that this life is over; `device`: and it was no pill. */
 bool check_device_said(const struct sim_world *w, ha_node node, const struct ha_uuid *boot,
-                       uint32_t loss);
+                       uint32_t loss, bool device);
+/* disk.c: in the simulator's world */
+void check_09_diskless_dies(struct sim_world *w, struct sim_host *h);
 void check_note_left(struct sim_world *w, struct sim_host *h, const struct sim_conf *c);
 void check_05_left_is_new(struct sim_world *w, const struct sim_host *h);
 void check_note_ok(struct sim_world *w, const struct sim_fence *f);

@@ -492,6 +492,7 @@ void check_now_and_then(struct sim_world *w)
 {
     for (unsigned i = 0; i < w->nhosts; i++) {
         check_09_unleased_dies(w, &w->hosts[i]);
+        check_09_diskless_dies(w, &w->hosts[i]);
         check_09_no_lease_after_death(w, &w->hosts[i]);
         check_05_left_is_new(w, &w->hosts[i]);
     }

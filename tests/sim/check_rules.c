@@ -126,15 +126,18 @@ void check_note_ok(struct sim_world *w, const struct sim_fence *f)
 {
     struct sim_ledger *l = w->ledger;
     *CHECK_PUSH(l->oks, l->noks, l->sizeoks) =
-        (struct check_life){.node = w->hosts[f->target].node, .boot = f->boot, .loss = f->loss};
+        (struct check_life){.node = w->hosts[f->target].node,
+                            .boot = f->boot,
+                            .loss = f->loss,
+                            .by_device = !f->pill};
 }
 
 bool check_device_said(const struct sim_world *w, ha_node node, const struct ha_uuid *boot,
-                       uint32_t loss)
+                       uint32_t loss, bool device)
 {
     const struct sim_ledger *l = w->ledger;
     for (size_t k = 0; k < l->noks; k++)
-        if (l->oks[k].node == node && l->oks[k].loss == loss && check_same(&l->oks[k].boot, boot))
+        if ((l->oks[k].by_device || !device) && l->oks[k].node == node && l->oks[k].loss == loss && check_same(&l->oks[k].boot, boot))
             return true;
     return false;
 }
@@ -157,7 +160,7 @@ void check_08_proven(struct sim_world *w, const struct sim_host *h, const struct
                      const struct ha_uuid *boot, uint32_t loss)
 {
     bool same_life = check_same(&t->boot, boot);
-    if (check_device_said(w, t->node, boot, loss) || w->confirmed & 1u << t->i || w->lied)
+    if (check_device_said(w, t->node, boot, loss, false) || w->confirmed & 1u << t->i || w->lied)
         return;
     if (!same_life || bound_passed(w, t))
         return;

@@ -13,10 +13,11 @@ static struct sim_fence *find(struct sim_world *w, uint64_t a)
     return f->used && f->serial == (uint32_t)a ? f : NULL;
 }
 
-static void later(struct sim_world *w, const struct sim_fence *f, enum sim_event_type type,
+static void later(struct sim_world *w, struct sim_fence *f, enum sim_event_type type,
                   sim_us delay)
 {
     uint64_t a = (uint64_t)(f - w->fences) << 32 | f->serial;
+    f->coming |= type == SIM_EV_FENCE_EFFECT;
     sim_schedule(w, w->now + delay, type, f->by, 0, a);
 }
 
@@ -29,7 +30,7 @@ void sim_fence_start(struct sim_world *w, struct sim_host *h, const struct ha_ac
     assert(f);
     int target = sim_host_index(w, a->u.fence.node);
     if (target < 0 || a->u.fence.level >= w->config->hosts[target].nlevels ||
-        w->config->hosts[target].levels[a->u.fence.level].kind != HA_FENCE_DEVICE) {
+        w->config->hosts[target].levels[a->u.fence.level].kind == HA_FENCE_SELF) {
         sim_violate(w, SIM_CRASH, 0, "%s fences node %u at level %u: there is no such device",
                     h->name, a->u.fence.node, a->u.fence.level);
         return;
@@ -45,6 +46,9 @@ void sim_fence_start(struct sim_world *w, struct sim_host *h, const struct ha_ac
         .loss = a->u.fence.loss,
         .level = a->u.fence.level,
         .result = HA_RESULT_UNKNOWN,
+        .pill = w->config->hosts[target].levels[a->u.fence.level].kind == HA_FENCE_DISK,
+        .wait_ms = a->u.fence.wait_ms,
+        .by_life = h->life,
     };
     sim_mix(w, f->id << 8 | f->target);
     SIM_LOG(w, "%s fence %s level %u requested", h->name, w->hosts[target].name, f->level);
@@ -84,6 +88,48 @@ static enum sim_device_mode roll(struct sim_world *w, const struct sim_fence *f)
     return x < r->fence_lost ? SIM_DEV_LOST : SIM_DEV_OK;
 }
 
+/* The agent's own clock; it writes at once, and the answer comes when the pill has had its time. */
+static void launch_pill(struct sim_world *w, struct sim_fence *f, enum sim_device_mode mode)
+{
+    sim_us d = sim_delay(w, SIM_MS(5), SIM_MS(1500)), give_up = SIM_MS(8000);
+    f->result = mode == SIM_DEV_FAIL ? HA_RESULT_FAILED : HA_RESULT_UNKNOWN;
+    switch (mode) {
+    case SIM_DEV_SLOW:
+    case SIM_DEV_OK:
+    case SIM_DEV_LIE: /* a disk that forgets what it has said to be written: found out by reading */
+        later(w, f, SIM_EV_FENCE_EFFECT, d);
+        f->result = HA_RESULT_OK;
+        return;
+    case SIM_DEV_FAIL:
+    case SIM_DEV_HANG:
+        later(w, f, SIM_EV_FENCE_RESULT, mode == SIM_DEV_FAIL ? d : give_up);
+        return;
+    case SIM_DEV_LATE: /* the write is on its way, and nobody waits for it any more */
+        later(w, f, SIM_EV_FENCE_RESULT, give_up);
+        later(w, f, SIM_EV_FENCE_EFFECT, give_up + sim_delay(w, SIM_MS(1000), SIM_MS(40000)));
+        return;
+    case SIM_DEV_LOST:
+        later(w, f, SIM_EV_FENCE_EFFECT, d);
+        later(w, f, SIM_EV_FENCE_RESULT, give_up);
+        return;
+    }
+}
+
+static void effect_pill(struct sim_world *w, struct sim_fence *f)
+{
+    const struct sim_host *by = &w->hosts[f->by];
+    bool waited = f->result == HA_RESULT_OK, there = by->on || sim_chance(w, 500);
+    f->effect = there && sim_pill_write(w, f);
+    if (f->effect && w->devices[f->target][f->level].mode == SIM_DEV_LIE)
+        w->pills[f->target][f->by] = (struct sim_pill){0};
+    if (!waited)
+        return;
+    if (!f->effect)
+        f->result = HA_RESULT_FAILED;
+    later(w, f, SIM_EV_FENCE_RESULT,
+          f->effect ? sim_when(w, by, sim_clock(w, by) + f->wait_ms) - w->now + SIM_MS(1) : 1000);
+}
+
 static void launch(struct sim_world *w, struct sim_fence *f)
 {
     const struct sim_host *by = &w->hosts[f->by];
@@ -98,6 +144,10 @@ static void launch(struct sim_world *w, struct sim_fence *f)
     sim_us d = sim_delay(w, SIM_MS(300), SIM_MS(3000)), give_up = SIM_MS(8000);
     SIM_LOG(w, "%s fence %s level %u launched", by->name, w->hosts[f->target].name, f->level);
     check_fence_launched(w, &w->hosts[f->by], f);
+    if (f->pill) {
+        launch_pill(w, f, mode);
+        return;
+    }
     switch (mode) {
     case SIM_DEV_SLOW:
         d = SIM_MS(w->devices[f->target][f->level].delay_ms);
@@ -135,6 +185,10 @@ static void effect(struct sim_world *w, struct sim_fence *f)
     struct sim_host *t = &w->hosts[f->target];
     if (f->effect)
         return;
+    if (f->pill) {
+        effect_pill(w, f);
+        return;
+    }
     f->effect = true;
     /* An agent whose host died in between may not have got through. */
     if (!w->hosts[f->by].on && sim_chance(w, 500)) {
@@ -157,6 +211,11 @@ static void result(struct sim_world *w, struct sim_fence *f)
     if (by->hung) {
         later(w, f, SIM_EV_FENCE_RESULT, SIM_MS(100));
         return;
+    }
+    if (f->pill && f->result == HA_RESULT_OK) {
+        if (!by->on || by->life != f->by_life || !sim_pill_there(w, f))
+            f->result = HA_RESULT_UNKNOWN;
+        sim_pill_clear(w, f);
     }
     SIM_LOG(w, "%s fence %s level %u %s", by->name, w->hosts[f->target].name, f->level,
             words[f->result]);
@@ -185,6 +244,7 @@ void sim_fence_event(struct sim_world *w, struct sim_host *h, const struct sim_e
         launch(w, f);
         break;
     case SIM_EV_FENCE_EFFECT:
+        f->coming = false;
         effect(w, f);
         if (!f->result)
             f->used = false; /* a late one: reported long ago */
@@ -195,6 +255,8 @@ void sim_fence_event(struct sim_world *w, struct sim_host *h, const struct sim_e
             break;
         }
         result(w, f);
+        if (f->pill && !f->coming)
+            f->used = false;
         break;
     default:
         break;

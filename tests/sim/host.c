@@ -43,12 +43,16 @@ void sim_booted(struct sim_world *w, struct sim_host *h)
     memset(h->rx_seen, 0, sizeof(h->rx_seen));
     memset(&h->kmemory, 0, sizeof(h->kmemory));
     h->shutdown = false;
+    h->dying = false;
+    h->disk_good = -1;
+    h->disk_good_at = h->disk_bound_at = 0;
     SIM_LOG(w, "%s booted life %u", h->name, h->life);
     sim_us a = sim_delay(w, SIM_MS(1), SIM_MS(300)), b = a + sim_delay(w, SIM_MS(5), SIM_MS(500)),
            c = b + sim_delay(w, SIM_MS(5), SIM_MS(500));
     sim_schedule(w, w->now + a, SIM_EV_COROSYNC_START, h->i, h->life, 0);
     sim_schedule(w, w->now + b, SIM_EV_KEEPER_START, h->i, h->life, 0);
     sim_schedule(w, w->now + c, SIM_EV_DAEMON_START, h->i, h->life, 0);
+    sim_disk_boot(w, h);
 }
 
 void sim_power_off(struct sim_world *w, struct sim_host *h, const char *why)
@@ -164,6 +168,8 @@ static void carry_out(struct sim_world *w, struct sim_host *h, const struct ha_k
     }
     if (r->pet && h->armed && ha_keeper_may_pet(&h->k, sim_clock(w, h)))
         h->petted = w->now;
+    if (r->die)
+        sim_disk_die(w, h);
     watchdog_schedule(w, h);
     if (r->changed)
         sim_keeper_news(w, h, sim_delay(w, 200, SIM_MS(3)));

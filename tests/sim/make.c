@@ -20,7 +20,9 @@ static void make_host(struct ha_host_config *h, unsigned i, const struct sim_sha
     h->node = i + 1;
     for (; *levels; levels++) {
         struct ha_fence_level *l = &h->levels[h->nlevels];
-        l->kind = *levels == 'd' ? HA_FENCE_DEVICE : HA_FENCE_SELF;
+        l->kind = *levels == 'd'   ? HA_FENCE_DEVICE
+                  : *levels == 'p' ? HA_FENCE_DISK
+                                   : HA_FENCE_SELF;
         if (l->kind == HA_FENCE_DEVICE) {
             l->devices[0] = h->nlevels ? 1 : 0;
             l->ndevices = 1;
@@ -55,6 +57,10 @@ struct ha_config *sim_config_new(const struct sim_shape *shape, ha_ms token_ms, 
     c->timers.fence_retry = 3000;
     c->timers.daemon = 15000;
     c->fencing = shape->fencing;
+    if (shape->disk) {
+        c->disk.interval_ms = 1000;
+        c->disk.timeout_ms = ha_disk_timeout_min(&c->timers, c->disk.interval_ms, 0);
+    }
     c->nhosts = shape->hosts;
     c->hosts = calloc(c->nhosts, sizeof(*c->hosts));
     c->ndevices = 2;
@@ -345,12 +351,49 @@ static void draw_shape(struct sim_rng *r, const struct sim_options *o, struct si
     *ret = s;
 }
 
+/* In a stream of its own: worlds without a disk stay as they were. */
+static void draw_disk(struct sim_rng *r, struct sim_shape *s)
+{
+    static const char *const levels[] = {"p", "dp", "ps", "dps", "pd", "p"};
+    if (!sim_rng_chance(r, 400))
+        return;
+    s->disk = true;
+    for (unsigned i = 0; i < s->hosts; i++)
+        if (sim_rng_chance(r, 800))
+            s->levels[i] = levels[sim_rng_below(r, 6)];
+}
+
+static void draw_disk_plan(struct sim_rng *r, const struct sim_options *o, struct sim_run *run)
+{
+    static const struct drawn disk[] = {
+        {SIM_OP_DISK_LOST, 6, 500, 60000},
+        {SIM_OP_DISK_ALL, 2, 500, 60000},
+        {SIM_OP_DISK_SLOW, 4, 2000, 60000},
+    };
+    ha_ms gap = (ha_ms[]){3000, 8000, 20000}[sim_rng_below(r, 3)];
+    for (ha_ms t = 6000; t < run->setup.faults_ms - 2000; t += sim_rng_range(r, gap / 4, gap * 2)) {
+        unsigned x = sim_rng_below(r, 12), k = x < 6 ? 0 : x < 8 ? 1 : 2;
+        struct sim_op op = {.kind = disk[k].kind,
+                            .at = t,
+                            .dur = sim_rng_range(r, disk[k].lo, disk[k].hi),
+                            .val = sim_rng_range(r, 200, 9000),
+                            .host = (uint8_t)sim_rng_below(r, run->hosts),
+                            .peer = SIM_NO_HOST,
+                            .guest = -1};
+        if (op.kind == SIM_OP_DISK_ALL)
+            op.host = SIM_NO_HOST;
+        if (o->faults.kinds >> op.kind & 1)
+            sim_plan_add(&run->plan, &op);
+    }
+}
+
 /* ----------------------------------------------------------------------------------- the whole */
 
 static bool make_directed(const struct sim_directed *d, struct sim_run *run)
 {
     struct sim_shape shape = {
         .hosts = d->hosts, .guests = d->guests, .fence_only = d->fence_only, .fit = 8};
+    shape.disk = strchr(d->levels, 'p') != NULL;
     for (unsigned i = 0; i < d->hosts; i++)
         shape.levels[i] = d->levels;
     if (strcmp(d->name, "budget") == 0)
@@ -381,6 +424,8 @@ static void make_random(uint64_t seed, const struct sim_options *o, struct sim_r
     struct sim_rng r = sim_rng_seed(seed, 77);
     struct sim_shape shape;
     draw_shape(&r, o, &shape);
+    struct sim_rng disk_r = sim_rng_seed(seed, 78);
+    draw_disk(&disk_r, &shape);
     run->hosts = shape.hosts;
     run->guests = shape.guests;
     struct sim_setup *s = &run->setup;
@@ -406,6 +451,8 @@ static void make_random(uint64_t seed, const struct sim_options *o, struct sim_r
         s->rates.fence_late = s->rates.fence_lost = 0;
     draw_by_hand(&r, run);
     draw_plan(&r, o, run);
+    if (shape.disk && !o->faults.none)
+        draw_disk_plan(&disk_r, o, run);
 }
 
 bool sim_run_make(uint64_t seed, const struct sim_options *o, struct sim_run *ret_run)

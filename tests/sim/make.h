@@ -16,10 +16,11 @@ struct sim_run {
 struct sim_shape {
     unsigned hosts, guests;
     bool fence_only;
-    const char *levels[SIM_HOSTS_MAX]; /* per host: d device, s self; NULL: "ds" */
+    const char *levels[SIM_HOSTS_MAX]; /* per host: d device, s self, p pill; NULL: "ds" */
     ha_ms delay_ms[SIM_HOSTS_MAX];     /* of the first level */
     unsigned fit;                      /* guests that fit on one host */
     struct ha_fence_policy fencing;
+    bool disk;                         /* there is a shared disk */
     uint32_t disabled;                 /* mask of guests that nobody wants to run */
 };
 
@@ -58,7 +59,7 @@ struct sim_directed {
     const char *mutants; /* the mutants it is to catch, with spaces */
     unsigned hosts, guests;
     bool fence_only;
-    const char *levels; /* of all hosts */
+    const char *levels; /* of all hosts; with a p: there is a shared disk */
     bool calm;
     const char *script;
 };

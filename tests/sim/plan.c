@@ -184,6 +184,10 @@ static bool do_world(struct sim_world *w, const struct sim_op *op, bool undo)
     case SIM_OP_FENCE:
         device(w, op, undo);
         return true;
+    case SIM_OP_DISK_ALL:
+        for (unsigned i = 0; i < w->nhosts; i++)
+            w->hosts[i].disk_lost = !undo;
+        return true;
     default:
         return false;
     }
@@ -299,6 +303,12 @@ static void do_host(struct sim_world *w, struct sim_host *h, const struct sim_op
         h->files[op->guest] = ++w->definitions[op->guest];
         sim_daemon_define(w, h, op->guest, true);
         break;
+    case SIM_OP_DISK_LOST:
+        h->disk_lost = !undo;
+        break;
+    case SIM_OP_DISK_SLOW:
+        h->disk_slow = undo ? 0 : (int)op->val;
+        break;
     case SIM_OP_NO_WATCHDOG:
         h->watchdog = false;
         break;
@@ -397,6 +407,8 @@ void sim_plan_match(struct sim_world *w, const char *line)
 static void heal_host(struct sim_world *w, struct sim_host *h)
 {
     h->hold_tx = h->hold_rx = h->inv_unknown = h->stay_off = false;
+    h->disk_lost = false;
+    h->disk_slow = 0;
     h->slow_net = h->journal_slow = h->backends_slow = 0;
     h->verdict_ms = 0;
     h->forced.times = 0;

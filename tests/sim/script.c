@@ -80,6 +80,12 @@ static const struct verb {
     {"verdict-no", SIM_OP_VERDICT, false, "h", 0},
     {"define", SIM_OP_DEFINE, false, "hg", 0},
     {"no-watchdog", SIM_OP_NO_WATCHDOG, false, "h", 0},
+    {"disk-lost", SIM_OP_DISK_LOST, false, "h", 0},
+    {"disk-back", SIM_OP_DISK_LOST, true, "h", 0},
+    {"disk-all-lost", SIM_OP_DISK_ALL, false, "", 0},
+    {"disk-all-back", SIM_OP_DISK_ALL, true, "", 0},
+    {"disk-slow", SIM_OP_DISK_SLOW, false, "ht", 0},
+    {"disk-fast", SIM_OP_DISK_SLOW, true, "h", 0},
 };
 
 struct named {

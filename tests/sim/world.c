@@ -190,6 +190,7 @@ struct sim_world *sim_world_new(const struct sim_setup *setup, const struct sim_
     w->rng = sim_rng_seed(setup->seed, 1);
     w->net_rng = sim_rng_seed(setup->seed, 2);
     w->op_rng = sim_rng_seed(setup->seed, 3);
+    w->disk_rng = sim_rng_seed(setup->seed, 4);
     w->hash = 0xcbf29ce484222325ull;
     w->nhosts = (unsigned)w->config->nhosts;
     w->nguests = (unsigned)w->config->nguests;
@@ -323,6 +324,10 @@ static void dispatch_host(struct sim_world *w, struct sim_host *h, const struct 
     case SIM_EV_WATCHDOG:
         h->wd_event = false;
         sim_watchdog(w, h);
+        break;
+    case SIM_EV_DISK:
+        if (e->gen == h->life)
+            sim_disk_event(w, h, e->a);
         break;
     case SIM_EV_POWER_ON:
         if (e->gen == h->life)

@@ -56,6 +56,7 @@ enum sim_event_type {
     SIM_EV_FENCE_EFFECT,
     SIM_EV_FENCE_RESULT,
     SIM_EV_WATCHDOG,
+    SIM_EV_DISK, /* a cycle of the shared disk begins; a: 1: ends */
     SIM_EV_POWER_ON,
     SIM_EV_BOOTED,
     SIM_EV_COROSYNC_START,
@@ -252,6 +253,15 @@ struct sim_host {
     ha_ms lease_max; /* the farthest end of lease ever granted in this boot, own clock */
     bool kstate_pending;
     struct ha_keeper_memory kmemory;
+    /* shared disk */
+    bool disk_lost, disk_done; /* out of reach; a cycle is under way */
+    int disk_slow;             /* ms */
+    ha_ms disk_t, disk_good;   /* start of the cycle under way, of the last good one; own clock */
+    sim_us disk_good_at, disk_bound_at;
+    bool disk_pill, dying;
+    uint32_t disk_loss;
+    struct ha_disk_seen disk_seen[SIM_HOSTS_MAX];
+    size_t disk_nseen;
     /* daemon */
     struct ha *ha;
     uint32_t daemon_life;
@@ -317,6 +327,22 @@ struct sim_fence {
     uint32_t loss, level;
     enum ha_result result;
     bool cancelled; /* during its delay: it only answers */
+    bool pill;      /* a level of the shared disk */
+    ha_ms wait_ms;
+    uint32_t by_life;
+    bool coming; /* its effect is on the way */
+};
+
+/* A poison pill on the disk; serial 0: none. */
+struct sim_pill {
+    uint32_t serial;
+    struct ha_uuid boot;
+    uint32_t loss;
+};
+
+struct sim_disk_slot {
+    struct ha_uuid boot;
+    sim_us at; /* when it was written; 0: never */
 };
 
 enum sim_device_mode {
@@ -355,7 +381,8 @@ struct sim_device {
                                                         X(NO_WATCHDOG, "no-watchdog")              \
                                                             X(REPLACE, "replace")                  \
                                                                 X(VERDICT, "verdict")              \
-                                                                    X(DEFINE, "define")
+                                                                    X(DEFINE, "define")           \
+        X(DISK_LOST, "disk-lost") X(DISK_ALL, "disk-all-lost") X(DISK_SLOW, "disk-slow")
 
 enum sim_op_kind {
 #define X(name, text) SIM_OP_##name,
@@ -450,6 +477,9 @@ struct sim_world {
     struct sim_guest guests[SIM_GUESTS_MAX];
     struct sim_fence fences[SIM_FENCES_MAX];
     struct sim_device devices[SIM_HOSTS_MAX][SIM_LEVELS_MAX];
+    struct sim_pill pills[SIM_HOSTS_MAX][SIM_HOSTS_MAX]; /* for whom, by whom */
+    struct sim_disk_slot slots[SIM_HOSTS_MAX];
+    struct sim_rng disk_rng;
     uint8_t comp[SIM_HOSTS_MAX];
     struct sim_ring *rings;
     uint32_t serial;
@@ -596,6 +626,14 @@ bool sim_host_empty(const struct sim_host *h);
 void sim_fence_start(struct sim_world *w, struct sim_host *h, const struct ha_action *action);
 void sim_fence_cancel(struct sim_world *w, struct sim_host *h, uint64_t id);
 void sim_fence_event(struct sim_world *w, struct sim_host *h, const struct sim_event *event);
+
+/* disk.c */
+void sim_disk_boot(struct sim_world *w, struct sim_host *h);
+void sim_disk_event(struct sim_world *w, struct sim_host *h, uint64_t a);
+void sim_disk_die(struct sim_world *w, struct sim_host *h);
+bool sim_pill_write(struct sim_world *w, const struct sim_fence *f);
+bool sim_pill_there(const struct sim_world *w, const struct sim_fence *f);
+void sim_pill_clear(struct sim_world *w, const struct sim_fence *f);
 
 /* plan.c */
 void sim_plan_start(struct sim_world *w);

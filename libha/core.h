@@ -360,12 +360,17 @@ void ha_disk_orders(struct ha *ha, struct ha_keeper_orders *orders);
 void ha_disk_keeper(struct ha *ha, const struct ha_event *event);
 void ha_disk_tell(struct ha *ha);
 void ha_decide_disk(struct ha *ha);
+/* Confirmed dead in a way that a host with nothing of ours survives. */
+bool ha_may_live(const struct ha_host_fact *h);
+/* When h's present life wrote to the disk last, as this host saw it; 0: never. */
+ha_ms ha_disk_seen(const struct ha *ha, const struct ha_host_fact *h);
 const char *ha_disk_unfit(const struct ha *ha, const struct ha_member *m);
 /* What has to pass between a pill and the certainty that host h is dead or empty; -1 with a reason: a pill
  * proves nothing about it. */
 ha_ms ha_pill_wait(const struct ha *ha, const struct ha_host_fact *h, const char **ret_why);
 /* restraint.c: indices are those of the facts' hosts */
 ha_ms ha_turn_at(const struct ha *ha, size_t i);
+bool ha_turn_looked(const struct ha *ha, size_t i);
 void ha_decide_turns(struct ha *ha);
 ha_node ha_survivor(const struct ha *ha, char *ret_why, size_t size);
 bool ha_quarantined(const struct ha *ha, const struct ha_host_fact *h);

@@ -176,6 +176,21 @@ const char *ha_disk_unfit(const struct ha *ha, const struct ha_member *m)
     return ha->prop.disk_on && !m->report.disk ? "has lost the shared disk" : NULL;
 }
 
+bool ha_may_live(const struct ha_host_fact *h)
+{
+    return h->state == HA_HOST_DEAD && (h->how == HA_CONF_BOUND || h->how == HA_CONF_PILL);
+}
+
+ha_ms ha_disk_seen(const struct ha *ha, const struct ha_host_fact *h)
+{
+    if (h->node == ha->self)
+        return ha->disk_t > 0 ? ha->disk_t : 0;
+    for (size_t i = 0; i < ha->npeers; i++)
+        if (ha->peers[i].node == h->node && ha_uuid_eq(&ha->peers[i].disk_boot, &h->boot))
+            return ha->peers[i].disk_ms;
+    return 0;
+}
+
 /* -------------------------------------------------------------------------------------- pills */
 
 /* The watchdog as its last beats told of it; false: not armed. */

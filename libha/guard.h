@@ -62,7 +62,8 @@
     X(DISK_STABLE,      "a host stops needing the disk on the tentative tail")                     \
     X(DISK_LOST_KEEPS,  "a host that is lost stops needing the disk by a decision it hears of")    \
     X(DISK_GEN,         "what a host said of the disk under an earlier decision counts")           \
-    X(DISK_FLOOR,       "a host says that it needs the disk before its earlier lease is over")
+    X(DISK_FLOOR,       "a host says that it needs the disk before its earlier lease is over")     \
+    X(DISK_DUEL,        "two hosts fence each other without having looked at the disk")
 /* clang-format on */
 
 enum ha_mutant {

@@ -224,7 +224,7 @@ static bool inventories_known(const struct ha *ha, uint32_t guest)
             return false;
         /* a watchdog ends what is ours; a host that held only what was started by hand counts as
          * empty, is petted, and lives on (scenario by-hand-beyond-the-bound) */
-        if (h->state == HA_HOST_DEAD && h->how == HA_CONF_BOUND)
+        if (ha_may_live(h))
             return false;
         if ((ha_in_ring(ha, h->node) || h->state == HA_HOST_IN) &&
             (!m || !m->report.inventory || m->report.nguests <= guest ||

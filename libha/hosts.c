@@ -217,6 +217,8 @@ static void decide_fencing(struct ha *ha, size_t i)
         ha_wake(ha, due);
         return;
     }
+    if (!ha_turn_looked(ha, i))
+        return; /* the keeper's next word wakes us */
     struct ha_fact fact = {.kind = HA_FACT_FENCING,
                            .host = h->node,
                            .boot = h->boot,
@@ -617,7 +619,7 @@ void ha_fence_launch(struct ha *ha)
             ha_wake(ha, turn);
             continue;
         }
-        if (!announced(ha, desk, h))
+        if (!ha_turn_looked(ha, i) || !announced(ha, desk, h))
             continue;
         launch(ha, i, h);
     }

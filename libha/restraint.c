@@ -45,6 +45,21 @@ ha_ms ha_turn_at(const struct ha *ha, size_t i)
     return ha->now + HA_TURNS * turn + at - in_round;
 }
 
+/* The tie-breaker of two hosts that need the shared disk: in its turn a host launches nothing before it
+ * has looked at the disk once since the turn began. So it has seen the other one's pill, if there is one,
+ * and a host that has lost the disk fences nobody: it could not run a guest either. */
+bool ha_turn_looked(const struct ha *ha, size_t i)
+{
+    const struct ha_host_fact *self = ha_facts_host(&ha->prop, ha->self);
+    if (!ha->half || !self || ha->orders.disk != HA_DISK_ON || !HA_GUARD(ha, DISK_DUEL))
+        return true;
+    ha_ms turn = ha->config->timers.duel;
+    ha_ms since = ha->now - last_heard(ha, i);
+    ha_ms at = (ha_ms)turn_of(self, &ha->prop.hosts[i]) * turn;
+    ha_ms in_round = since > 0 ? since % (HA_TURNS * turn) : 0;
+    return !ha->pilled && ha->disk_t >= ha->now - (in_round - at);
+}
+
 /* Importance of what a host owns: the sum of its guests' priorities, and one for each. */
 static uint64_t weight(const struct ha *ha, const struct ha_facts *f, ha_node node)
 {

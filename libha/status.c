@@ -65,6 +65,11 @@ static void sentence(const struct ha *ha, struct ha_status *s)
     else if (s->unheard)
         ha_say(dst, size, "nothing is heard from %s, the coordinator; is corosync stuck?",
                ha_host_name(ha, ha->coord));
+    else if (ha->pilled)
+        ha_say(dst, size, "this host was given a poison pill: its watchdog resets it");
+    else if (s->lapsed && s->disk_on && !ha_disk_ok(ha))
+        ha_say(dst, size, "this host has lost the shared disk %s: its guests were ended, the others "
+               "start them", ha->config->disk.path ? ha->config->disk.path : "");
     else if (s->lapsed)
         ha_say(dst, size, "this host's lease has lapsed, its guests were ended: its keeper %s",
                ha->keeper ? "gets no echoes from the other keepers" : "is gone");
@@ -86,7 +91,6 @@ void ha_status(const struct ha *ha, ha_ms now, struct ha_status *s)
                             .armed = ha->armed,
                             .leaving = ha->leaving,
                             .empty = ha_empty(ha)};
-    (void)now;
     s->lapsed = lapsed(ha);
     s->unheard = unheard(ha);
     struct ha_key key = {{0}, 0};
@@ -102,6 +106,10 @@ void ha_status(const struct ha *ha, ha_ms now, struct ha_status *s)
     s->waiting = !s->synced && !ha->halted && ha->connected;
     s->nhosts = shown(ha)->nhosts || !ha->config ? shown(ha)->nhosts : ha->config->nhosts;
     s->nguests = shown(ha)->nguests;
+    s->disk_configured = ha->config && ha->config->disk.timeout_ms > 0;
+    s->disk_on = ha->orders.disk == HA_DISK_ON;
+    s->disk_age_ms = ha->disk_t >= 0 && now >= ha->disk_t ? now - ha->disk_t : -1;
+    s->pilled = ha->pilled;
     s->survivor = ha_survivor(ha, s->survivor_why, sizeof s->survivor_why);
     sentence(ha, s);
 }
@@ -121,6 +129,24 @@ static void lost_why(const struct ha *ha, const struct ha_host_fact *h, struct h
     ha_say(r->why, sizeof r->why,
            "fencing fails and is retried; if it is off for sure: `xvmhactl fence confirm %s`%s%s",
            name, error[0] ? "; what the fence said: " : "", error);
+}
+
+/* A second heartbeat: what the disk tells of a host that is not heard. */
+static void disk_why(const struct ha *ha, ha_ms now, const struct ha_host_fact *h,
+                     struct ha_host_status *r)
+{
+    char rest[HA_TEXT_MAX];
+    ha_ms seen = ha_disk_seen(ha, h);
+    if (r->member || !seen || !(h->state == HA_HOST_IN || h->state == HA_HOST_LOST ||
+                                h->state == HA_HOST_FENCING))
+        return;
+    ha_say(rest, sizeof rest, "%s", r->why);
+    if (now < seen + 3 * ha->config->disk.interval_ms + 1000)
+        ha_say(r->why, sizeof r->why, "it lost the network but lives: it writes to the shared disk; %s",
+               rest);
+    else
+        ha_say(r->why, sizeof r->why, "it wrote to the shared disk %lu s ago; %s",
+               (unsigned long)(now - seen) / 1000, rest);
 }
 
 static void host_why(const struct ha *ha, ha_ms now, const struct ha_host_fact *h,
@@ -172,6 +198,10 @@ static void host_why(const struct ha *ha, ha_ms now, const struct ha_host_fact *
             ha_say(r->why, sizeof r->why,
                    "what runs there is unknown, its hypervisor does not answer: nothing is started "
                    "there; see `journalctl -u xvm-had` there");
+        else if (shown(ha)->disk_on && r->disk_told && !r->disk_ok)
+            ha_say(r->why, sizeof r->why,
+                   "it has lost the shared disk: its guests are ended, it takes none; is its way to the "
+                   "storage broken?");
         else if (h->distrusted)
             ha_say(r->why, sizeof r->why, "its fence device lied once: check it");
         else if (ha_quarantined(ha, h))
@@ -207,13 +237,19 @@ void ha_status_host(const struct ha *ha, ha_ms now, size_t i, struct ha_host_sta
         r->synced = ha->phase == HA_PHASE_OPEN && m->acked && !m->left && r->daemon;
         r->drift = m->reported && m->report.config_hash != ha->config->hash;
         r->memory_kib = m->report.memory_kib;
+        r->disk_told = r->daemon && ha->config->disk.timeout_ms > 0;
+        r->disk_ok = r->disk_told && m->report.disk;
     }
+    r->disk_bound = h->disk_ms > 0;
+    ha_ms seen = ha_disk_seen(ha, h);
+    r->disk_age_ms = seen && now >= seen ? now - seen : -1;
     r->coordinator = ha->phase == HA_PHASE_OPEN && ha->coord == r->node;
     for (uint32_t k = 0; k < shown(ha)->nguests; k++) {
         if (ha_guest_config(ha, k) && r->node && shown(ha)->guests[k].owner == r->node)
             r->memory_used_kib += ha_guest_need_kib(ha, shown(ha), k);
     }
     host_why(ha, now, h, r);
+    disk_why(ha, now, h, r);
 }
 
 /* A host in the ring of which nobody knows what runs there. */
@@ -222,8 +258,8 @@ static ha_node silent_host(const struct ha *ha)
     for (size_t i = 0; i < shown(ha)->nhosts; i++) {
         const struct ha_member *m = find_member(ha, shown(ha)->hosts[i].node);
         enum ha_host_state state = shown(ha)->hosts[i].state;
-        bool bound = state == HA_HOST_DEAD && shown(ha)->hosts[i].how == HA_CONF_BOUND;
-        if (state == HA_HOST_LOST || state == HA_HOST_FENCING || bound)
+        if (state == HA_HOST_LOST || state == HA_HOST_FENCING ||
+            ha_may_live(&shown(ha)->hosts[i]))
             return shown(ha)->hosts[i].node;
         if (ha_in_ring(ha, shown(ha)->hosts[i].node) && (!m || !m->acked || !m->report.inventory))
             return shown(ha)->hosts[i].node;

@@ -67,7 +67,7 @@ static void done(struct sim_world *w, struct sim_host *h)
     e.u.disk.loss = h->disk_loss;
     e.u.disk.seen = h->disk_seen;
     e.u.disk.nseen = h->disk_nseen;
-    if (h->keeper && !h->disk_pill) {
+    if (h->keeper && (!h->disk_pill || h->disk_loss <= h->k.pill_void)) {
         h->disk_good = h->disk_t;
         h->disk_good_at = w->now;
     }
@@ -130,12 +130,6 @@ bool sim_pill_write(struct sim_world *w, const struct sim_fence *f)
 bool sim_pill_there(const struct sim_world *w, const struct sim_fence *f)
 {
     return !w->hosts[f->by].disk_lost && w->pills[f->target][f->by].serial == f->serial;
-}
-
-void sim_pill_clear(struct sim_world *w, const struct sim_fence *f)
-{
-    if (!w->hosts[f->by].disk_lost && w->pills[f->target][f->by].serial == f->serial)
-        w->pills[f->target][f->by] = (struct sim_pill){0};
 }
 
 /* Without a good cycle for D + W a bound host that is not empty is gone. */

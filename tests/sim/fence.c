@@ -212,11 +212,10 @@ static void result(struct sim_world *w, struct sim_fence *f)
         later(w, f, SIM_EV_FENCE_RESULT, SIM_MS(100));
         return;
     }
-    if (f->pill && f->result == HA_RESULT_OK) {
-        if (!by->on || by->life != f->by_life || !sim_pill_there(w, f))
-            f->result = HA_RESULT_UNKNOWN;
-        sim_pill_clear(w, f);
-    }
+    /* it stays on the disk: a host that lived on, empty, must not get its lease back from the disk */
+    if (f->pill && f->result == HA_RESULT_OK &&
+        (!by->on || by->life != f->by_life || !sim_pill_there(w, f)))
+        f->result = HA_RESULT_UNKNOWN;
     SIM_LOG(w, "%s fence %s level %u %s", by->name, w->hosts[f->target].name, f->level,
             words[f->result]);
     if (f->result == HA_RESULT_OK)

@@ -633,7 +633,6 @@ void sim_disk_event(struct sim_world *w, struct sim_host *h, uint64_t a);
 void sim_disk_die(struct sim_world *w, struct sim_host *h);
 bool sim_pill_write(struct sim_world *w, const struct sim_fence *f);
 bool sim_pill_there(const struct sim_world *w, const struct sim_fence *f);
-void sim_pill_clear(struct sim_world *w, const struct sim_fence *f);
 
 /* plan.c */
 void sim_plan_start(struct sim_world *w);

@@ -176,6 +176,38 @@ const struct sim_directed sim_directed[] = {
      "9s when \"host3 suspended g1 *\" +60ms cut host3 for 30s\n70s end\n"},
     {"no-quorum", "QUORUM", 3, 2, false, "ds", true,
      "10s quorum-flip @chair for 20s\n12s guest-crash g1\n13s cmd host1 stop g2\n50s end\n"},
+    {"diskless", "DISK_LEASE DISK_WAIT", 2, 1, true, "p", true,
+     /* its lease by the network would go on for ever: two hosts need no echoes */
+     "40s disk-lost @g1 for 60s\n40s cut @g1 for 60s\n110s end\n"},
+    {"slow-cycle", "DISK_START", 2, 2, true, "p", true,
+     /* the cycle that is under way when the pill is written ends much later, and is the last one; the
+      * daemon is dead: the watchdog is all */
+     "39500ms cut host2 for 90s\n41s disk-slow host2 9s for 90s\n45s daemon-kill host2 for 90s\n"
+     "40s when \"* pill for host2 written\" +9600ms disk-lost host2 for 60s\n140s end\n"},
+    {"bitter-pill", "DISK_PILL", 2, 1, true, "p", true, "40s cut @g1 for 60s\n110s end\n"},
+    {"not-bound", "DISK_BOUND", 2, 2, true, "p", true,
+     /* storage is gone and nobody needs it; then it is back for one of the two, who see each other no
+      * more */
+     "40s disk-all-lost for 90s\n59900ms disk-back @g2\n60s cut @g1 for 60s\n130s end\n"},
+    {"freed-too-soon", "DISK_STABLE", 2, 2, true, "p", true,
+     /* only one of the two hears that nobody needs the disk */
+     "40s disk-all-lost for 90s\n"
+     "40s when \"host1 report shared-disk host1*answered*\" +900ms hold-rx host2 for 900ms\n"
+     "40s when \"host1 report shared-disk host1*answered*\" +1400ms cut host1 for 60s\n"
+     "40s when \"host1 report shared-disk host1*answered*\" +1600ms disk-back host2\n130s end\n"},
+    {"heard-when-lost", "DISK_LOST_KEEPS", 2, 2, true, "p", true,
+     /* back in the ring while the pill has its time, it hears that nobody needs the disk */
+     "39s fence host2 fail for 20s\n40s cut host1 for 14s\n50s disk-lost host1 for 60s\n"
+     "40s when \"host2 pill for host1 written\" disk-lost host2 for 15s\n110s end\n"},
+    {"old-word", "DISK_GEN", 2, 2, true, "p", true,
+     "40s disk-all-lost for 12s\n51900ms hold-rx @g1 for 2s\n53300ms disk-lost @g1 for 60s\n"
+     "53400ms cut @g1 for 60s\n120s end\n"},
+    {"floor", "DISK_FLOOR", 2, 2, true, "p", true,
+     "40s disk-all-lost for 12s\n54s disk-lost @g1 for 60s\n54s cut @g1 for 60s\n150s end\n"},
+    {"blind-duel", "DISK_DUEL", 2, 2, true, "p", true,
+     /* host1's pill is not read, for host2 has lost the disk; in its turn it would have host1 switched
+      * off, and reads the pill right after that */
+     "30s fence host1 slow 1700ms\n40s disk-lost host2 for 11800ms\n40s cut host1 for 60s\n110s end\n"},
 };
 /* clang-format on */
 const size_t sim_ndirected = sizeof(sim_directed) / sizeof(*sim_directed);

@@ -396,6 +396,8 @@ static bool make_directed(const struct sim_directed *d, struct sim_run *run)
     shape.disk = strchr(d->levels, 'p') != NULL;
     for (unsigned i = 0; i < d->hosts; i++)
         shape.levels[i] = d->levels;
+    if (strcmp(d->name, "blind-duel") == 0)
+        shape.levels[0] = "d";
     if (strcmp(d->name, "budget") == 0)
         shape.fencing = (struct ha_fence_policy){.cluster_limit = 2, .window = 40000};
     if (strcmp(d->name, "flaps") == 0)
@@ -403,6 +405,8 @@ static bool make_directed(const struct sim_directed *d, struct sim_run *run)
     run->hosts = d->hosts;
     run->guests = d->guests;
     run->setup.config = sim_config_new(&shape, 1000, 1200);
+    if (strcmp(d->name, "floor") == 0)
+        run->setup.config->timers.lease = 40000;
     run->setup.token_ms = 1000;
     run->setup.consensus_ms = 1200;
     run->setup.calm = d->calm;

@@ -54,6 +54,8 @@ struct keeper {
     int adopted_fd;     /* a device that an earlier life left with systemd; -1: none */
     bool arm_failed;    /* said so */
     int listen_fd, daemon_fd, timer_fd, signal_fd;
+    int disk_listen_fd, disk_fd; /* the process that reads and writes the shared disk */
+    bool died;                   /* the watchdog was set to its shortest for a poison pill */
     bool ordered; /* by the daemon of this connection */
     bool dirty;   /* the daemon has not heard of the present state */
     bool stopping;
@@ -196,6 +198,18 @@ static void follow_timeout(struct keeper *k)
         take_back_late_pet(k);
 }
 
+/* A poison pill: nobody pets any more; with the shortest time that the device takes it is over sooner. */
+static void die(struct keeper *k)
+{
+    if (k->died)
+        return;
+    k->died = true;
+    xvm_log(HA_SEV_ALERT, "a poison pill for this host is on the shared disk: the watchdog resets it");
+    for (unsigned seconds = 1; seconds < k->dog.seconds; seconds *= 2)
+        if (xvm_watchdog_set_timeout(&k->dog, seconds) == 0)
+            return;
+}
+
 /* ---------------------------------------------------------------------------------------- core */
 
 static void send_beat(struct keeper *k)
@@ -215,7 +229,10 @@ static void send_beat(struct keeper *k)
 
 static void carry_out(struct keeper *k, const struct ha_keeper_result *result)
 {
-    follow_timeout(k);
+    if (!k->died)
+        follow_timeout(k);
+    if (result->die)
+        die(k);
     if (result->disarm)
         disarm(k);
     if (result->pet)
@@ -350,22 +367,93 @@ static void forget_daemon(struct keeper *k)
     k->ordered = false; /* what a later daemon sees as applied are its own orders only */
 }
 
-static void on_listen(struct keeper *k)
+static int accept_root(int listen_fd)
 {
     struct ucred peer;
     socklen_t len = sizeof(peer);
-    int fd = accept4(k->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
     if (fd < 0)
-        return;
+        return -1;
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0 ||
         (peer.uid != 0 && peer.uid != geteuid())) {
         close(fd);
-        return;
+        return -1;
     }
+    return fd;
+}
+
+static void on_listen(struct keeper *k)
+{
+    int fd = accept_root(k->listen_fd);
+
+    if (fd < 0)
+        return;
     forget_daemon(k); /* the newest: two daemons never run at once */
     k->daemon_fd = fd;
     k->dirty = true;
+}
+
+/* ---------------------------------------------------------------------------------------- disk */
+
+static void forget_disk(struct keeper *k)
+{
+    if (k->disk_fd >= 0)
+        close(k->disk_fd);
+    k->disk_fd = -1;
+}
+
+static void answer_disk(struct keeper *k)
+{
+    unsigned char packet[XVM_KEEPER_PACKET_MAX];
+    struct xvm_disk_answer answer = {
+        .bound = k->core.disk == HA_DISK_ON,
+        .armed = k->dog.armed,
+        .timeout_ms = k->core.disk_ms,
+        .watchdog_ms = k->core.orders.watchdog_ms,
+    };
+
+    /* one that does not listen is busy with the disk; the next answer is as good */
+    (void)send(k->disk_fd, packet, xvm_keeper_put_answer(packet, &answer),
+               MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+static void on_disk(struct keeper *k)
+{
+    static struct xvm_disk_word word;
+    unsigned char packet[XVM_KEEPER_PACKET_MAX];
+    struct ha_keeper_event event = {.type = HA_KEV_DISK};
+
+    for (int i = 0; i < PACKETS_MAX; i++) {
+        ssize_t n = recv(k->disk_fd, packet, sizeof(packet), MSG_DONTWAIT);
+
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+            return;
+        if (n <= 0 || xvm_keeper_get_word(packet, (size_t)n, &word) < 0) {
+            forget_disk(k);
+            return;
+        }
+        if (!k->known || word.self != k->core.self ||
+            memcmp(&word.boot, &k->boot, sizeof(word.boot)) != 0)
+            continue; /* of another life: proves nothing */
+        event.u.disk.t = word.t;
+        event.u.disk.pill = word.pill;
+        event.u.disk.loss = word.loss;
+        event.u.disk.seen = word.seen;
+        event.u.disk.nseen = word.nseen;
+        step(k, event);
+        answer_disk(k);
+    }
+}
+
+static void on_disk_listen(struct keeper *k)
+{
+    int fd = accept_root(k->disk_listen_fd);
+
+    if (fd < 0)
+        return;
+    forget_disk(k); /* the newest; a lock keeps them to one */
+    k->disk_fd = fd;
 }
 
 static int take_packet(struct keeper *k, const unsigned char *packet, size_t len)
@@ -426,6 +514,9 @@ static void tell_daemon(struct keeper *k)
     state.seq_applied = k->ordered ? event.u.keeper.seq_applied : 0;
     state.lease_until = event.u.keeper.lease_until;
     state.armed = event.u.keeper.armed;
+    state.disk_t = event.u.keeper.disk_t;
+    state.disk_gen = event.u.keeper.disk_gen;
+    state.pilled = event.u.keeper.pilled;
     state.npeers = event.u.keeper.npeers;
     len = xvm_keeper_put_state(packet, &state);
     if (send(k->daemon_fd, packet, len, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
@@ -490,6 +581,7 @@ static void loop(struct keeper *k)
             {.fd = k->timer_fd, .events = POLLIN},     {.fd = k->signal_fd, .events = POLLIN},
             {.fd = k->cpg.ready_fd, .events = POLLIN}, {.fd = k->cpg.fd, .events = POLLIN},
             {.fd = k->daemon_fd, .events = POLLIN},    {.fd = k->listen_fd, .events = POLLIN},
+            {.fd = k->disk_fd, .events = POLLIN},      {.fd = k->disk_listen_fd, .events = POLLIN},
         };
 
         if (!k->cpg.connected)
@@ -510,6 +602,10 @@ static void loop(struct keeper *k)
             on_daemon(k);
         if (fds[5].revents)
             on_listen(k);
+        if (fds[6].revents && k->disk_fd >= 0)
+            on_disk(k);
+        if (fds[7].revents)
+            on_disk_listen(k);
         tell_daemon(k);
     }
 }
@@ -572,6 +668,10 @@ static int prepare(struct keeper *k, const struct options *options)
     k->listen_fd = listen_at(path);
     if (k->listen_fd < 0)
         return k->listen_fd;
+    snprintf(path, sizeof(path), "%s/keeper-disk.sock", options->run_dir);
+    k->disk_listen_fd = listen_at(path);
+    if (k->disk_listen_fd < 0)
+        return k->disk_listen_fd;
     snprintf(path, sizeof(path), "%s/keeper.state", options->run_dir);
     r = xvm_keeper_file_open(&k->file, path);
     if (r < 0)
@@ -673,7 +773,7 @@ int main(int argc, char **argv)
     if (options.detach && detach() < 0)
         return 1;
     xvm_log_open(target, "xvm-ha-keeper");
-    k->daemon_fd = -1;
+    k->daemon_fd = k->disk_fd = -1;
     k->boot = options.boot;
     k->reconnect_after = RECONNECT_MIN_MS;
     k->resend_at = INT64_MAX;

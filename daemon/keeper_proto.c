@@ -10,12 +10,16 @@ enum {
     MAGIC_HELLO = 0x484d5658,  /* "XVMH" */
     MAGIC_ORDERS = 0x4f4d5658, /* "XVMO" */
     MAGIC_STATE = 0x534d5658,  /* "XVMS" */
+    MAGIC_WORD = 0x444d5658,   /* "XVMD" */
+    MAGIC_ANSWER = 0x414d5658, /* "XVMA" */
     VERSION = 1,
     ORDERS_FENCE_ONLY = 1,
     ORDERS_QUORATE = 2,
     ORDERS_EMPTY = 4,
     ORDERS_DISARM = 8,
     STATE_ARMED = 1,
+    STATE_PILLED = 2,
+    ORDERS_DISK_AT = 16, /* disk orders are so many times their value in the flags */
 };
 
 struct writer {
@@ -109,7 +113,8 @@ size_t xvm_keeper_put_orders(unsigned char *buffer, ha_node self,
     put(&w, self, 4);
     put(&w,
         (orders->fence_only ? ORDERS_FENCE_ONLY : 0U) | (orders->quorate ? ORDERS_QUORATE : 0U) |
-            (orders->empty ? ORDERS_EMPTY : 0U) | (orders->disarm ? ORDERS_DISARM : 0U),
+            (orders->empty ? ORDERS_EMPTY : 0U) | (orders->disarm ? ORDERS_DISARM : 0U) |
+            (uint32_t)orders->disk * ORDERS_DISK_AT,
         4);
     put(&w, orders->seq, 8);
     put(&w, orders->tbl, 4);
@@ -127,6 +132,9 @@ size_t xvm_keeper_put_orders(unsigned char *buffer, ha_node self,
         put(&w, orders->cut[i].node, 4);
         put_uuid(&w, &orders->cut[i].boot);
     }
+    put(&w, orders->disk_gen, 4);
+    put(&w, (uint64_t)orders->disk_ms, 8);
+    put(&w, orders->pill_void, 4);
     return (size_t)(w.at - buffer);
 }
 
@@ -146,6 +154,9 @@ int xvm_keeper_get_orders(const unsigned char *data, size_t len, ha_node *ret_se
     orders.quorate = (flags & ORDERS_QUORATE) != 0;
     orders.empty = (flags & ORDERS_EMPTY) != 0;
     orders.disarm = (flags & ORDERS_DISARM) != 0;
+    if (flags / ORDERS_DISK_AT % 4 > HA_DISK_KEEP)
+        return -EBADMSG;
+    orders.disk = (enum ha_disk_order)(flags / ORDERS_DISK_AT % 4);
     orders.seq = get(&r, 8);
     orders.tbl = (uint32_t)get(&r, 4);
     orders.votes = (uint32_t)get(&r, 4);
@@ -164,7 +175,12 @@ int xvm_keeper_get_orders(const unsigned char *data, size_t len, ha_node *ret_se
         orders.cut[i].node = (ha_node)get(&r, 4);
         get_uuid(&r, &orders.cut[i].boot);
     }
-    if (r.bad || orders.lease_ms < 0 || orders.watchdog_ms < 0 || orders.beat_ms < 0)
+    if (r.at < r.end) { /* a daemon that knows of the disk */
+        orders.disk_gen = (uint32_t)get(&r, 4);
+        orders.disk_ms = (ha_ms)get(&r, 8);
+        orders.pill_void = (uint32_t)get(&r, 4);
+    }
+    if (r.bad || orders.disk_ms < 0 || orders.lease_ms < 0 || orders.watchdog_ms < 0 || orders.beat_ms < 0)
         return -EBADMSG;
     *ret_self = self;
     *ret_orders = orders;
@@ -178,7 +194,7 @@ size_t xvm_keeper_put_state(unsigned char *buffer, const struct xvm_keeper_state
     put(&w, MAGIC_STATE, 4);
     put(&w, VERSION, 4);
     put(&w, state->self, 4);
-    put(&w, state->armed ? STATE_ARMED : 0, 4);
+    put(&w, (state->armed ? STATE_ARMED : 0U) | (state->pilled ? STATE_PILLED : 0U), 4);
     put_uuid(&w, &state->boot);
     put(&w, state->seq_applied, 8);
     put(&w, (uint64_t)state->lease_until, 8);
@@ -194,18 +210,27 @@ size_t xvm_keeper_put_state(unsigned char *buffer, const struct xvm_keeper_state
         put(&w, (uint64_t)peer->lease_ms, 8);
         put(&w, (uint64_t)peer->watchdog_ms, 8);
     }
+    put(&w, (uint64_t)state->disk_t, 8);
+    put(&w, state->disk_gen, 4);
+    for (size_t i = 0; i < state->npeers; i++) {
+        put(&w, (uint64_t)state->peers[i].disk_ms, 8);
+        put_uuid(&w, &state->peers[i].disk_boot);
+    }
     return (size_t)(w.at - buffer);
 }
 
 int xvm_keeper_get_state(const unsigned char *data, size_t len, struct xvm_keeper_state *ret_state)
 {
     struct reader r = {data, data + len, false};
-    struct xvm_keeper_state state = {0};
+    struct xvm_keeper_state state = {.disk_t = -1};
+    uint32_t flags;
 
     if (!get_head(&r, MAGIC_STATE))
         return -EBADMSG;
     state.self = (ha_node)get(&r, 4);
-    state.armed = (get(&r, 4) & STATE_ARMED) != 0;
+    flags = (uint32_t)get(&r, 4);
+    state.armed = (flags & STATE_ARMED) != 0;
+    state.pilled = (flags & STATE_PILLED) != 0;
     get_uuid(&r, &state.boot);
     state.seq_applied = get(&r, 8);
     state.lease_until = (ha_ms)get(&r, 8);
@@ -223,8 +248,93 @@ int xvm_keeper_get_state(const unsigned char *data, size_t len, struct xvm_keepe
         peer->lease_ms = (ha_ms)get(&r, 8);
         peer->watchdog_ms = (ha_ms)get(&r, 8);
     }
+    if (r.at < r.end && !r.bad) { /* a keeper that knows of the disk */
+        state.disk_t = (ha_ms)get(&r, 8);
+        state.disk_gen = (uint32_t)get(&r, 4);
+        for (size_t i = 0; i < state.npeers; i++) {
+            state.peers[i].disk_ms = (ha_ms)get(&r, 8);
+            get_uuid(&r, &state.peers[i].disk_boot);
+        }
+    }
     if (r.bad)
         return -EBADMSG;
     *ret_state = state;
+    return 0;
+}
+
+size_t xvm_keeper_put_word(unsigned char *buffer, const struct xvm_disk_word *word)
+{
+    struct writer w = {buffer};
+
+    put(&w, MAGIC_WORD, 4);
+    put(&w, VERSION, 4);
+    put(&w, word->self, 4);
+    put(&w, word->pill, 4);
+    put_uuid(&w, &word->boot);
+    put(&w, (uint64_t)word->t, 8);
+    put(&w, word->loss, 4);
+    put(&w, word->nseen, 4);
+    for (size_t i = 0; i < word->nseen; i++) {
+        put(&w, word->seen[i].node, 4);
+        put_uuid(&w, &word->seen[i].boot);
+        put(&w, (uint64_t)word->seen[i].changed_ms, 8);
+    }
+    return (size_t)(w.at - buffer);
+}
+
+int xvm_keeper_get_word(const unsigned char *data, size_t len, struct xvm_disk_word *ret_word)
+{
+    struct reader r = {data, data + len, false};
+    struct xvm_disk_word word = {0};
+
+    if (!get_head(&r, MAGIC_WORD))
+        return -EBADMSG;
+    word.self = (ha_node)get(&r, 4);
+    word.pill = get(&r, 4) != 0;
+    get_uuid(&r, &word.boot);
+    word.t = (ha_ms)get(&r, 8);
+    word.loss = (uint32_t)get(&r, 4);
+    word.nseen = get(&r, 4);
+    if (r.bad || word.nseen > HA_HOSTS_MAX)
+        return -EBADMSG;
+    for (size_t i = 0; i < word.nseen; i++) {
+        word.seen[i].node = (ha_node)get(&r, 4);
+        get_uuid(&r, &word.seen[i].boot);
+        word.seen[i].changed_ms = (ha_ms)get(&r, 8);
+    }
+    if (r.bad)
+        return -EBADMSG;
+    *ret_word = word;
+    return 0;
+}
+
+size_t xvm_keeper_put_answer(unsigned char *buffer, const struct xvm_disk_answer *answer)
+{
+    struct writer w = {buffer};
+
+    put(&w, MAGIC_ANSWER, 4);
+    put(&w, VERSION, 4);
+    put(&w, (answer->bound ? 1U : 0U) | (answer->armed ? 2U : 0U), 4);
+    put(&w, (uint64_t)answer->timeout_ms, 8);
+    put(&w, (uint64_t)answer->watchdog_ms, 8);
+    return (size_t)(w.at - buffer);
+}
+
+int xvm_keeper_get_answer(const unsigned char *data, size_t len, struct xvm_disk_answer *ret_answer)
+{
+    struct reader r = {data, data + len, false};
+    struct xvm_disk_answer answer = {0};
+    uint64_t flags;
+
+    if (!get_head(&r, MAGIC_ANSWER))
+        return -EBADMSG;
+    flags = get(&r, 4);
+    answer.bound = (flags & 1) != 0;
+    answer.armed = (flags & 2) != 0;
+    answer.timeout_ms = (ha_ms)get(&r, 8);
+    answer.watchdog_ms = (ha_ms)get(&r, 8);
+    if (r.bad)
+        return -EBADMSG;
+    *ret_answer = answer;
     return 0;
 }

@@ -5,6 +5,7 @@
 #define XVM_KEEPER_PROTO_H
 
 #include "../libha/ha.h"
+#include "../libha/keeper.h"
 
 enum {
     XVM_KEEPER_PACKET_MAX = 8192,
@@ -17,8 +18,28 @@ struct xvm_keeper_state {
     uint64_t seq_applied; /* of the orders that came by this connection; 0: none yet */
     ha_ms lease_until;
     bool armed;
+    ha_ms disk_t;      /* -1: none */
+    uint32_t disk_gen; /* 0: no lease depends on the disk */
+    bool pilled;
     struct ha_peer_beat peers[HA_HOSTS_MAX];
     size_t npeers;
+};
+
+/* What the disk's process says after each good cycle. */
+struct xvm_disk_word {
+    ha_node self;
+    struct ha_uuid boot;
+    ha_ms t; /* when the cycle began */
+    bool pill;
+    uint32_t loss;
+    struct ha_disk_seen seen[HA_HOSTS_MAX];
+    size_t nseen;
+};
+
+/* And what the keeper answers, to be written into the slot. */
+struct xvm_disk_answer {
+    bool bound, armed;
+    ha_ms timeout_ms, watchdog_ms;
 };
 
 /* The daemon's first word: who we are, so that the keeper can answer with its state, and the
@@ -33,6 +54,10 @@ size_t xvm_keeper_put_state(unsigned char *buffer, const struct xvm_keeper_state
 /* 0, or -EBADMSG. */
 int xvm_keeper_get_orders(const unsigned char *data, size_t len, ha_node *ret_self,
                           struct ha_keeper_orders *ret_orders);
+size_t xvm_keeper_put_word(unsigned char *buffer, const struct xvm_disk_word *word);
+int xvm_keeper_get_word(const unsigned char *data, size_t len, struct xvm_disk_word *ret_word);
+size_t xvm_keeper_put_answer(unsigned char *buffer, const struct xvm_disk_answer *answer);
+int xvm_keeper_get_answer(const unsigned char *data, size_t len, struct xvm_disk_answer *ret_answer);
 int xvm_keeper_get_state(const unsigned char *data, size_t len, struct xvm_keeper_state *ret_state);
 
 #endif

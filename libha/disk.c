@@ -67,7 +67,7 @@ void ha_disk_keeper(struct ha *ha, const struct ha_event *event)
         ha_report(ha, HA_REPORT_DISK, HA_SEV_NOTICE, ha->self, NULL, "the shared disk is back");
     }
     if (ha->orders.disk == HA_DISK_ON && ha->bound_at == INT64_MAX &&
-        ha->keeper_applied >= ha->disk_seq)
+        ha->keeper_applied >= ha->disk_seq && event->u.keeper.disk_gen == ha->orders.disk_gen)
         ha->bound_at = HA_GUARD(ha, DISK_FLOOR) && ha->lease_until > ha->now ? ha->lease_until
                                                                            : ha->now;
 }

@@ -206,6 +206,7 @@ struct ha_event {
             ha_ms lease_until;    /* the lease holds while now < lease_until */
             bool armed;           /* a watchdog is armed and petted */
             ha_ms disk_t;         /* start of the last good cycle of the shared disk; -1: none */
+            uint32_t disk_gen;    /* it grants no lease without the disk, by this decision; 0: it does */
             bool pilled;          /* it has read a poison pill for this life: the host will die */
             const struct ha_peer_beat *peers;
             size_t npeers;

@@ -615,6 +615,7 @@ void ha_keeper_state(const struct ha_keeper *k, struct ha_event *ret_event,
     ret_event->u.keeper.lease_until = ha_keeper_lease(k);
     ret_event->u.keeper.armed = k->device && !k->disarmed;
     ret_event->u.keeper.disk_t = k->disk_t;
+    ret_event->u.keeper.disk_gen = k->disk == HA_DISK_ON ? k->disk_gen : 0;
     ret_event->u.keeper.pilled = k->pilled;
     ret_event->u.keeper.peers = ret_peers;
     ret_event->u.keeper.npeers = n;

@@ -437,6 +437,7 @@ static void on_disk(struct keeper *k)
             memcmp(&word.boot, &k->boot, sizeof(word.boot)) != 0)
             continue; /* of another life: proves nothing */
         event.u.disk.t = word.t;
+        event.u.disk.disk = word.disk;
         event.u.disk.pill = word.pill;
         event.u.disk.loss = word.loss;
         event.u.disk.seen = word.seen;
@@ -516,6 +517,7 @@ static void tell_daemon(struct keeper *k)
     state.armed = event.u.keeper.armed;
     state.disk_t = event.u.keeper.disk_t;
     state.disk_gen = event.u.keeper.disk_gen;
+    state.disk_id = event.u.keeper.disk_id;
     state.pilled = event.u.keeper.pilled;
     state.npeers = event.u.keeper.npeers;
     len = xvm_keeper_put_state(packet, &state);

@@ -135,6 +135,7 @@ size_t xvm_keeper_put_orders(unsigned char *buffer, ha_node self,
     put(&w, orders->disk_gen, 4);
     put(&w, (uint64_t)orders->disk_ms, 8);
     put(&w, orders->pill_void, 4);
+    put_uuid(&w, &orders->disk_id);
     return (size_t)(w.at - buffer);
 }
 
@@ -179,6 +180,7 @@ int xvm_keeper_get_orders(const unsigned char *data, size_t len, ha_node *ret_se
         orders.disk_gen = (uint32_t)get(&r, 4);
         orders.disk_ms = (ha_ms)get(&r, 8);
         orders.pill_void = (uint32_t)get(&r, 4);
+        get_uuid(&r, &orders.disk_id);
     }
     if (r.bad || orders.disk_ms < 0 || orders.lease_ms < 0 || orders.watchdog_ms < 0 || orders.beat_ms < 0)
         return -EBADMSG;
@@ -212,6 +214,7 @@ size_t xvm_keeper_put_state(unsigned char *buffer, const struct xvm_keeper_state
     }
     put(&w, (uint64_t)state->disk_t, 8);
     put(&w, state->disk_gen, 4);
+    put_uuid(&w, &state->disk_id);
     for (size_t i = 0; i < state->npeers; i++) {
         put(&w, (uint64_t)state->peers[i].disk_ms, 8);
         put_uuid(&w, &state->peers[i].disk_boot);
@@ -251,6 +254,7 @@ int xvm_keeper_get_state(const unsigned char *data, size_t len, struct xvm_keepe
     if (r.at < r.end && !r.bad) { /* a keeper that knows of the disk */
         state.disk_t = (ha_ms)get(&r, 8);
         state.disk_gen = (uint32_t)get(&r, 4);
+        get_uuid(&r, &state.disk_id);
         for (size_t i = 0; i < state.npeers; i++) {
             state.peers[i].disk_ms = (ha_ms)get(&r, 8);
             get_uuid(&r, &state.peers[i].disk_boot);
@@ -271,6 +275,7 @@ size_t xvm_keeper_put_word(unsigned char *buffer, const struct xvm_disk_word *wo
     put(&w, word->self, 4);
     put(&w, word->pill, 4);
     put_uuid(&w, &word->boot);
+    put_uuid(&w, &word->disk);
     put(&w, (uint64_t)word->t, 8);
     put(&w, word->loss, 4);
     put(&w, word->nseen, 4);
@@ -292,6 +297,7 @@ int xvm_keeper_get_word(const unsigned char *data, size_t len, struct xvm_disk_w
     word.self = (ha_node)get(&r, 4);
     word.pill = get(&r, 4) != 0;
     get_uuid(&r, &word.boot);
+    get_uuid(&r, &word.disk);
     word.t = (ha_ms)get(&r, 8);
     word.loss = (uint32_t)get(&r, 4);
     word.nseen = get(&r, 4);

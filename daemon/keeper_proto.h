@@ -19,6 +19,7 @@ struct xvm_keeper_state {
     ha_ms lease_until;
     bool armed;
     ha_ms disk_t;      /* -1: none */
+    struct ha_uuid disk_id;
     uint32_t disk_gen; /* 0: no lease depends on the disk */
     bool pilled;
     struct ha_peer_beat peers[HA_HOSTS_MAX];
@@ -29,6 +30,7 @@ struct xvm_keeper_state {
 struct xvm_disk_word {
     ha_node self;
     struct ha_uuid boot;
+    struct ha_uuid disk;
     ha_ms t; /* when the cycle began */
     bool pill;
     uint32_t loss;

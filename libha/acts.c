@@ -551,10 +551,15 @@ static void tell_host(struct ha *ha)
                         .mig = ha->config->hash,
                         .how = ha_host_flags(ha),
                         .look = ha->look_index};
-    if (t.look != ha->host_told.look || t.mig != ha->host_told.mig || t.guest != ha->host_told.guest || t.inc != ha->host_told.inc ||
-        t.how != ha->host_told.how) {
+    if (ha_disk_ok(ha))
+        t.boot = ha->disk_id;
+    bool disk = ha->config->disk.timeout_ms > 0 && !ha->disk_said;
+    if (disk || t.look != ha->host_told.look || t.mig != ha->host_told.mig ||
+        t.guest != ha->host_told.guest || t.inc != ha->host_told.inc ||
+        t.how != ha->host_told.how || !ha_uuid_eq(&t.boot, &ha->host_told.boot)) {
         ha_tell_send(ha, &t);
         ha->host_told = t;
+        ha->disk_said = true;
     }
 }
 

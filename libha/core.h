@@ -30,6 +30,8 @@ struct ha_member {
     ha_ms cuts_at[HA_HOSTS_MAX]; /* our clock when that acknowledgement was delivered */
     size_t ncuts;
     bool leaving;
+    bool disk_told, disk_ok;           /* it said whether it reads and writes the shared disk */
+    struct ha_uuid disk_id;            /* and which one that is */
     uint32_t bound_gen;                /* it said that it needs the disk, by this decision; 0: not */
     ha_ms bound_ms;
 };
@@ -231,7 +233,8 @@ struct ha {
     size_t npeers;
     bool lease_said;
     ha_ms disk_t;                      /* start of the keeper's last good cycle of the disk; -1: none */
-    bool pilled, disk_late_said;
+    struct ha_uuid disk_id;            /* which disk that was */
+    bool pilled, disk_late_said, disk_said, disk_odd_said;
     uint64_t disk_seq;                 /* orders that first carried this disk_gen */
     ha_ms bound_at;                    /* earlier leases are over then; INT64_MAX: not applied yet */
     uint32_t bound_told;               /* in this view */

@@ -288,7 +288,9 @@ static void tell_host(struct ha *ha, struct ha_member *m, const struct ha_tell *
         m->report.memory_kib = t->inc;
         m->report.config_hash = t->mig;
         m->report.look = t->look;
-        m->report.disk = t->how & HA_HOST_DISK;
+        m->disk_told = true;
+        m->disk_ok = t->how & HA_HOST_DISK;
+        m->disk_id = t->boot;
     } else if (t->kind == HA_TELL_BOUND) {
         m->bound_gen = t->loss;
         m->bound_ms = (ha_ms)t->inc;

@@ -40,6 +40,7 @@ void ha_disk_orders(struct ha *ha, struct ha_keeper_orders *o)
     o->disk = ha->orders.seq ? ha->orders.disk : HA_DISK_KEEP;
     o->disk_gen = ha->orders.disk_gen;
     o->disk_ms = ha->orders.disk_ms;
+    o->disk_id = ha->orders.disk_id;
     o->pill_void = ha->orders.pill_void;
     if (!configured(ha) && ha->log.head.disk_gen == 0 && ha->orders.disk_gen == 0) {
         o->disk = HA_DISK_OFF; /* there never was one */
@@ -47,6 +48,7 @@ void ha_disk_orders(struct ha *ha, struct ha_keeper_orders *o)
         o->disk = f->disk_on ? HA_DISK_ON : HA_DISK_OFF;
         o->disk_gen = f->disk_gen;
         o->disk_ms = f->disk_ms;
+        o->disk_id = f->disk_id;
     }
     if (ha->stable_known && is_me(ha, ha_facts_host(&ha->stable, ha->self)) &&
         ha_facts_host(&ha->stable, ha->self)->loss > o->pill_void)
@@ -58,6 +60,7 @@ void ha_disk_keeper(struct ha *ha, const struct ha_event *event)
 {
     bool was = ha_disk_ok(ha);
     ha->disk_t = event->u.keeper.disk_t;
+    ha->disk_id = event->u.keeper.disk_id;
     if (event->u.keeper.pilled && !ha->pilled)
         ha_report(ha, HA_REPORT_DISK, HA_SEV_ALERT, ha->self, NULL,
                   "this host was given a poison pill: its watchdog resets it");
@@ -132,19 +135,49 @@ static bool lasts(struct ha *ha, bool holds, ha_ms *since, ha_ms patience)
     return false;
 }
 
+/* The disk that is meant: the one that the facts name; else the first that somebody has. */
+static struct ha_uuid which(const struct ha *ha)
+{
+    for (size_t i = 0; i < ha->nmembers && !ha->prop.disk_on; i++)
+        if (counts(ha, &ha->members[i]) && ha->members[i].disk_ok)
+            return ha->members[i].disk_id;
+    return ha->prop.disk_id;
+}
+
+static void say_odd(struct ha *ha, const struct ha_member *m)
+{
+    if (!m->disk_ok)
+        return;
+    if (!ha->disk_odd_said)
+        ha_report(ha, HA_REPORT_DISK, HA_SEV_ALERT, m->node, NULL,
+                  "%s has another shared disk than the others: is the same path the same storage "
+                  "everywhere?", ha_host_name(ha, m->node));
+    ha->disk_odd_said = true;
+}
+
 /* Needed once everybody has it, or some have it for a while and the others are the ones with a trouble.
  * Not needed any more when nobody has it: then the disk is the trouble, and no host. */
 static bool needed(struct ha *ha)
 {
     const struct ha_facts *f = &ha->prop;
-    size_t n = 0, ok = 0;
+    struct ha_uuid disk = which(ha);
+    size_t n = 0, ok = 0, told = 0, odd = 0;
     for (size_t i = 0; i < ha->nmembers; i++) {
-        bool one = counts(ha, &ha->members[i]);
-        n += one;
-        ok += one && ha->members[i].report.disk;
+        const struct ha_member *m = &ha->members[i];
+        if (!counts(ha, m))
+            continue;
+        n++;
+        told += m->disk_told;
+        if (!m->disk_ok || ha_uuid_eq(&m->disk_id, &disk)) {
+            ok += m->disk_ok;
+            continue;
+        }
+        odd++;
+        say_odd(ha, m);
     }
-    bool none = lasts(ha, ok == 0, &ha->disk_none_since, NONE_FOR);
-    bool some = lasts(ha, ok > 0, &ha->disk_some_since, ha->config->disk.timeout_ms);
+    ha->disk_odd_said &= odd > 0;
+    bool none = lasts(ha, ok == 0 && told == n, &ha->disk_none_since, NONE_FOR);
+    bool some = lasts(ha, ok > 0 && odd == 0, &ha->disk_some_since, ha->config->disk.timeout_ms);
     if (!configured(ha) || (f->disk_on && f->disk_ms != ha->config->disk.timeout_ms))
         return false; /* another D is another decision */
     return f->disk_on ? !none : (n && ok == n) || some;
@@ -156,6 +189,8 @@ void ha_decide_disk(struct ha *ha)
     struct ha_fact fact = {.kind = HA_FACT_DISK,
                            .level = want,
                            .lease_ms = want ? ha->config->disk.timeout_ms : 0};
+    if (want)
+        fact.boot = which(ha);
     if (want != ha->prop.disk_on)
         ha_propose(ha, &fact);
     for (size_t i = 0; i < ha->nmembers; i++) {
@@ -173,7 +208,8 @@ void ha_decide_disk(struct ha *ha)
 
 const char *ha_disk_unfit(const struct ha *ha, const struct ha_member *m)
 {
-    return ha->prop.disk_on && !m->report.disk ? "has lost the shared disk" : NULL;
+    bool ok = m->disk_ok && ha_uuid_eq(&m->disk_id, &ha->prop.disk_id);
+    return ha->prop.disk_on && !ok ? "has lost the shared disk" : NULL;
 }
 
 bool ha_may_live(const struct ha_host_fact *h)

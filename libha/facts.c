@@ -382,6 +382,7 @@ static void apply_disk(struct ha_facts *facts, const struct ha_fact *f)
     }
     facts->disk_on = f->level == 1;
     facts->disk_ms = facts->disk_on ? f->lease_ms : 0;
+    facts->disk_id = facts->disk_on ? f->boot : (struct ha_uuid){{0}};
     facts->disk_gen++;
     for (size_t i = 0; i < facts->nhosts; i++)
         if (facts->hosts[i].state == HA_HOST_IN)

@@ -39,7 +39,8 @@ enum ha_fact_kind {
     HA_FACT_ORDER, /* LOST, because an operator wants the host fenced, though it may be a member */
     HA_FACT_CALM,  /* a host's losses are forgotten: a quiet time, or an operator */
     HA_FACT_TURN,  /* fence-only, two hosts: whose turn to fence is first (level: 1 + turn) */
-    HA_FACT_DISK,  /* from here on leases need the shared disk, or not (level: 1, 0; lease_ms: D) */
+    HA_FACT_DISK,  /* from here on leases need the shared disk, or not (level: 1, 0; lease_ms: D; boot:
+                      identity of the disk) */
     HA_FACT_BOUND, /* a host works by that: its lease ends without the disk (loss: disk_gen, lease_ms) */
     HA_FACT_COUNT
 };
@@ -157,6 +158,7 @@ struct ha_facts {
     bool disk_on;      /* leases need the shared disk */
     uint32_t disk_gen; /* decisions about that so far */
     ha_ms disk_ms;     /* D, with disk_on */
+    struct ha_uuid disk_id; /* and which disk that is */
     struct ha_host_fact hosts[HA_HOSTS_MAX];
     size_t nhosts;
     struct ha_guest_fact *guests;

@@ -249,6 +249,7 @@ static void put_disk(struct ha_put *put, const struct ha_facts *facts)
     ha_put_u8(put, facts->disk_on);
     ha_put_u32(put, facts->disk_gen);
     ha_put_u32(put, (uint32_t)facts->disk_ms);
+    ha_put_uuid(put, &facts->disk_id);
 }
 
 static void get_disk(struct ha_get *get, struct ha_facts *facts)
@@ -258,6 +259,7 @@ static void get_disk(struct ha_get *get, struct ha_facts *facts)
     facts->disk_on = ha_get_u8(get);
     facts->disk_gen = ha_get_u32(get);
     facts->disk_ms = ha_get_u32(get);
+    facts->disk_id = ha_get_uuid(get);
 }
 
 static void get_host(struct ha_get *get, struct ha_host_fact *h)

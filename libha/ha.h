@@ -207,6 +207,7 @@ struct ha_event {
             bool armed;           /* a watchdog is armed and petted */
             ha_ms disk_t;         /* start of the last good cycle of the shared disk; -1: none */
             uint32_t disk_gen;    /* it grants no lease without the disk, by this decision; 0: it does */
+            struct ha_uuid disk_id; /* which disk that was */
             bool pilled;          /* it has read a poison pill for this life: the host will die */
             const struct ha_peer_beat *peers;
             size_t npeers;
@@ -368,6 +369,7 @@ struct ha_keeper_orders {
     enum ha_disk_order disk;
     uint32_t disk_gen;  /* number of the decision that `disk` follows; an older one is void */
     ha_ms disk_ms;      /* D, with ON */
+    struct ha_uuid disk_id; /* with ON: no other disk counts */
     uint32_t pill_void; /* pills for losses up to this one are void: the host was admitted since */
 };
 
@@ -413,6 +415,7 @@ struct ha_action {
             uint32_t loss;
             uint32_t level; /* index into the host's levels; HA_FENCE_DEVICE or HA_FENCE_DISK */
             ha_ms wait_ms;  /* DISK: what has to pass after the pill was written (ha_disk_bound) */
+            struct ha_uuid disk_id; /* DISK: the disk that the host is bound to */
         } fence;
         struct {
             uint64_t client;

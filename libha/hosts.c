@@ -578,6 +578,7 @@ static void launch(struct ha *ha, size_t i, const struct ha_host_fact *h)
     a->u.fence.loss = h->loss;
     a->u.fence.level = h->level;
     a->u.fence.wait_ms = wait;
+    a->u.fence.disk_id = ha->log.head.disk_id;
 }
 
 /* Rule 22: the loss and the level are stable, then the fence is launched; rule 26: half of the voters

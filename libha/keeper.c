@@ -268,6 +268,9 @@ static void order_disk(struct ha_keeper *k, const struct ha_keeper_orders *order
     k->disk = orders->disk;
     k->disk_gen = orders->disk_gen;
     k->disk_ms = orders->disk_ms;
+    k->disk_id = orders->disk_id;
+    if (k->disk == HA_DISK_ON && !same_uuid(&k->disk_id, &k->disk_heard))
+        k->disk_t = -1; /* cycles of another disk */
 }
 
 static void on_orders(struct ha_keeper *k, const struct ha_keeper_orders *orders, ha_ms now)
@@ -382,8 +385,12 @@ static bool on_disk(struct ha_keeper *k, const struct ha_keeper_event *event)
 {
     ha_ms t = event->u.disk.t;
 
-    if (t < 0 || t > event->now)
-        return false;
+    if (t < 0 || t > event->now ||
+        (k->disk == HA_DISK_ON && !same_uuid(&event->u.disk.disk, &k->disk_id)))
+        return false; /* on another disk nobody would find a pill for us */
+    if (!same_uuid(&event->u.disk.disk, &k->disk_heard))
+        k->disk_t = -1;
+    k->disk_heard = event->u.disk.disk;
     for (size_t i = 0; i < event->u.disk.nseen; i++) {
         const struct ha_disk_seen *seen = &event->u.disk.seen[i];
         struct ha_keeper_peer *peer = seen->node == k->self || seen->node == 0
@@ -568,6 +575,7 @@ void ha_keeper_restore(struct ha_keeper *k, const struct ha_keeper_memory *memor
     k->disk = memory->orders.disk;
     k->disk_gen = memory->orders.disk_gen;
     k->disk_ms = memory->orders.disk_ms;
+    k->disk_id = memory->orders.disk_id;
     k->disk_floor = memory->lease;
     k->pill_void = memory->orders.pill_void;
     k->pilled = memory->pilled;
@@ -583,6 +591,7 @@ void ha_keeper_remember(const struct ha_keeper *k, struct ha_keeper_memory *ret_
     ret_memory->orders.disk = k->disk;
     ret_memory->orders.disk_gen = k->disk_gen;
     ret_memory->orders.disk_ms = k->disk_ms;
+    ret_memory->orders.disk_id = k->disk_id;
     ret_memory->orders.pill_void = k->pill_void;
     ret_memory->pilled = k->pilled;
 }
@@ -615,6 +624,7 @@ void ha_keeper_state(const struct ha_keeper *k, struct ha_event *ret_event,
     ret_event->u.keeper.lease_until = ha_keeper_lease(k);
     ret_event->u.keeper.armed = k->device && !k->disarmed;
     ret_event->u.keeper.disk_t = k->disk_t;
+    ret_event->u.keeper.disk_id = k->disk_heard;
     ret_event->u.keeper.disk_gen = k->disk == HA_DISK_ON ? k->disk_gen : 0;
     ret_event->u.keeper.pilled = k->pilled;
     ret_event->u.keeper.peers = ret_peers;

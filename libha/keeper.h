@@ -51,6 +51,8 @@ struct ha_keeper {
     enum ha_disk_order disk; /* KEEP: never told, so no lease */
     uint32_t disk_gen;
     ha_ms disk_ms;    /* D */
+    struct ha_uuid disk_id;   /* the disk that counts, with ON */
+    struct ha_uuid disk_heard; /* the one of the latest cycle */
     ha_ms disk_t;     /* start of the latest good cycle; -1: none */
     ha_ms disk_floor; /* end of the lease from before the disk was needed */
     uint32_t pill_void;
@@ -100,6 +102,7 @@ struct ha_keeper_event {
         bool armed;
         struct {
             ha_ms t;       /* when the cycle began */
+            struct ha_uuid disk; /* identity of the disk */
             bool pill;     /* somebody's slot holds a poison pill for this life */
             uint32_t loss; /* the loss it is for; of several pills the latest */
             const struct ha_disk_seen *seen;

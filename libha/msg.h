@@ -54,7 +54,6 @@ struct ha_msg_report {
     bool no_journal;     /* it cannot be written: this member acknowledges nothing */
     bool synced_last;    /* was synced in the last open view of this corosync life (rule 26) */
     bool leaving;
-    bool disk;           /* it reads and writes the shared disk */
     bool last;           /* last part of a report that needed several messages */
     uint64_t memory_kib;
     uint64_t config_hash;
@@ -86,7 +85,8 @@ enum ha_tell_kind {
     HA_TELL_GONE,       /* and now it is not */
     HA_TELL_VACATED,    /* the source of a committed migration: nothing of it is left here */
     HA_TELL_HOST,       /* this host's own state: how: flags below; every copy of the first `guest`
-                           guests was told; inc: memory in KiB; mig: hash of its configuration */
+                           guests was told; inc: memory in KiB; mig: hash of its configuration;
+                           boot: identity of the shared disk that it reads and writes */
     HA_TELL_DEFINE,     /* a definition of the guest; boot: its hash, inc: its memory in KiB, how:
                            ha_def_flags, mig: 1 if an operator changed it */
     HA_TELL_BOUND,      /* this host's lease needs the shared disk; loss: by which decision, inc: D */

@@ -237,8 +237,8 @@ void ha_status_host(const struct ha *ha, ha_ms now, size_t i, struct ha_host_sta
         r->synced = ha->phase == HA_PHASE_OPEN && m->acked && !m->left && r->daemon;
         r->drift = m->reported && m->report.config_hash != ha->config->hash;
         r->memory_kib = m->report.memory_kib;
-        r->disk_told = r->daemon && ha->config->disk.timeout_ms > 0;
-        r->disk_ok = r->disk_told && m->report.disk;
+        r->disk_told = r->daemon && m->disk_told;
+        r->disk_ok = r->disk_told && m->disk_ok;
     }
     r->disk_bound = h->disk_ms > 0;
     ha_ms seen = ha_disk_seen(ha, h);

@@ -322,7 +322,6 @@ static struct ha_msg_report own_report(const struct ha *ha)
         .armed = ha->armed,
         .keeper = ha->keeper,
         .no_journal = ha->log.failed,
-        .disk = ha_disk_ok(ha),
         .synced_last = ha->synced_last,
         .leaving = ha->leaving,
         .memory_kib = ha->memory_kib,
@@ -346,6 +345,7 @@ static void report_send(struct ha *ha)
         .mig = ha->config->hash,
         .how = ha_host_flags(ha),
         .look = ha->look_index};
+    ha->disk_said = false; /* a report does not tell of the disk */
     do {
         struct ha_msg_report r = own_report(ha);
         struct ha_put copies = {0};

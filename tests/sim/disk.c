@@ -63,6 +63,7 @@ static void done(struct sim_world *w, struct sim_host *h)
     if (h->disk_lost)
         return;
     e.u.disk.t = h->disk_t;
+    e.u.disk.disk.b[0] = 1;
     e.u.disk.pill = h->disk_pill;
     e.u.disk.loss = h->disk_loss;
     e.u.disk.seen = h->disk_seen;

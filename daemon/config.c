@@ -124,7 +124,7 @@ static uint64_t fnv1a(const char *data, size_t len)
 
 struct top {
     const struct xvm_node *cluster, *driver, *process, *watchdog, *timers, *fencing, *fence_devices,
-        *hosts, *guest_defaults, *guests, *migration;
+        *hosts, *guest_defaults, *guests, *migration, *shared_disk;
 };
 
 #define TOP(name, must)                                                                            \
@@ -136,7 +136,7 @@ static const struct xvm_field top_fields[] = {
     TOP(cluster, true),        TOP(driver, false), TOP(process, false),
     TOP(watchdog, false),      TOP(timers, false), TOP(fencing, false),
     TOP(fence_devices, false), TOP(hosts, true),   TOP(guest_defaults, false),
-    TOP(guests, false),        TOP(migration, false),
+    TOP(guests, false),        TOP(migration, false), TOP(shared_disk, false),
 };
 
 #define FIELD(name) offsetof(struct ha_config, name)
@@ -350,6 +350,7 @@ static void read_top(struct xvm_loader *l, const struct xvm_node *root, bool hav
                      sizeof(timer_fields) / sizeof(timer_fields[0]), &c->timers);
     check_timers(l, &top, root);
     read_fencing(l, top.fencing);
+    xvm_read_disk(l, top.shared_disk);
     if (top.fence_devices != NULL)
         xvm_read_devices(l, top.fence_devices);
     if (top.hosts != NULL)
@@ -463,6 +464,7 @@ struct ha_config *xvm_config_free(struct ha_config *config)
     free(config->shared_dir);
     free(config->watchdog_device);
     free(config->migration.authkey);
+    free(config->disk.path);
     free(config);
     return NULL;
 }

@@ -272,7 +272,8 @@ static void read_device(struct xvm_loader *l, const struct xvm_node *key,
 
     if (xvm_check_name(l, key, "fence device") < 0)
         return;
-    if (strcmp(key->text, "self") == 0 || strcmp(key->text, "none") == 0) {
+    if (strcmp(key->text, "self") == 0 || strcmp(key->text, "none") == 0 ||
+        strcmp(key->text, "disk") == 0) {
         xvm_config_fail_node(l, key,
                              "fence device `%s`, expected another name: this one has a "
                              "meaning of its own in fence levels",

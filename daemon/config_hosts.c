@@ -98,6 +98,24 @@ static int check_self(struct xvm_loader *l, const struct xvm_node *at)
     return 0;
 }
 
+/* A pill proves death only where a watchdog ends a host that cannot read it. */
+static int check_disk(struct xvm_loader *l, const struct xvm_node *node)
+{
+    if (l->config->disk.path == NULL)
+        return xvm_config_fail_node(l, node,
+                                    "`disk` as a fence level without `shared_disk`, expected "
+                                    "`shared_disk: {path: /dev/...}`");
+    if (l->config->watchdog_device == NULL)
+        return xvm_config_fail_node(l, node,
+                                    "`disk` as a fence level and `watchdog: {device: none}`, expected a "
+                                    "watchdog: it ends a host that cannot read its poison pill");
+    if (l->config->suspendable_hosts)
+        return xvm_config_fail_node(l, node,
+                                    "`disk` as a fence level and `suspendable_hosts`, expected "
+                                    "devices: a host that can be suspended does not end itself");
+    return 0;
+}
+
 struct level_raw {
     const struct xvm_node *devices;
     ha_ms delay_ms;
@@ -135,6 +153,10 @@ static int read_level(struct xvm_loader *l, const struct xvm_node *node, bool la
                                         "`self` before another level, expected it last: "
                                         "it runs by the clock, beside the others");
         return check_self(l, node);
+    }
+    if (node->kind == XVM_NODE_SCALAR && strcmp(node->text, "disk") == 0) {
+        level->kind = HA_FENCE_DISK;
+        return check_disk(l, node);
     }
     if (node->kind == XVM_NODE_SCALAR && strcmp(node->text, "none") == 0)
         return xvm_config_fail_node(l, node,

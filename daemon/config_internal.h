@@ -94,6 +94,8 @@ void xvm_check_host_options(struct xvm_loader *l, const struct xvm_node *at,
                             const struct xvm_node *options, const struct ha_host_config *host);
 
 /* Sections. config->devices, then hosts, then guests. */
+/* The `shared_disk` section (NULL: none), after the timers. */
+void xvm_read_disk(struct xvm_loader *l, const struct xvm_node *node);
 void xvm_read_devices(struct xvm_loader *l, const struct xvm_node *node);
 void xvm_read_hosts(struct xvm_loader *l, const struct xvm_node *node);
 void xvm_read_guests(struct xvm_loader *l, const struct xvm_node *defaults,

@@ -108,7 +108,7 @@ static void memory_text(const json_t *host, char *buf, size_t size)
         snprintf(buf, size, "%.0f / %.0f MiB", (double)used / unit, (double)total / unit);
 }
 
-static void host_row(struct ctl_cell *row, const json_t *host, const char *self)
+static void host_row(struct ctl_cell *row, const json_t *host, const char *self, bool disk)
 {
     const char *name = ctl_string(host, "name"), *condition = ctl_string(host, "condition");
     char memory[64], level[48];
@@ -128,6 +128,8 @@ static void host_row(struct ctl_cell *row, const json_t *host, const char *self)
     }
     if (strcmp(condition, "online") == 0 && !ctl_bool(host, "armed"))
         add_note(&row[4], "no watchdog armed");
+    if (strcmp(condition, "online") == 0 && disk && !ctl_bool(host, "disk_ok"))
+        add_note(&row[4], "no shared disk");
     if (ctl_bool(host, "drift"))
         add_note(&row[4], "other configuration");
 }
@@ -148,7 +150,8 @@ static void put_hosts(const struct ctl *ctl, const json_t *status)
     {
         row = ctl_table_row(&table);
         if (row != NULL)
-            host_row(row, host, ctl_string(status, "self"));
+            host_row(row, host, ctl_string(status, "self"),
+                     ctl_bool(json_object_get(status, "disk"), "configured"));
     }
     ctl_table_print(ctl, &table);
     ctl_table_done(&table);

@@ -141,6 +141,20 @@ static int act(struct xvm_daemon *d, const struct ha_action *action)
             d->driver_ops->cancel(d->driver, action->u.cancel.id, action->u.cancel.guest);
         return 0;
     case HA_ACT_FENCE:
+        if (action->u.fence.wait_ms > 0) {
+            const struct xvm_fence_pill pill = {
+                .self = d->facts.self,
+                .boot = d->options.boot,
+                .target_boot = action->u.fence.boot,
+                .disk = action->u.fence.disk_id,
+                .loss = action->u.fence.loss,
+                .wait_ms = action->u.fence.wait_ms,
+                .run_dir = d->options.run_dir,
+            };
+            xvm_fencer_pill(d->fencer, action->u.fence.id, action->u.fence.node,
+                            action->u.fence.level, &pill);
+            return 0;
+        }
         xvm_fencer_launch(d->fencer, action->u.fence.id, action->u.fence.node,
                           action->u.fence.level);
         return 0;

@@ -11,6 +11,7 @@
 #include "config.h"
 #include "corosync.h"
 #include "definitions.h"
+#include "disk_link.h"
 #include "driver.h"
 #include "fence_exec.h"
 #include "fence_history.h"
@@ -55,6 +56,7 @@ struct xvm_daemon {
     struct xvm_journal *journal;
     struct xvm_corosync *corosync;
     struct xvm_keeper_link *keeper;
+    struct xvm_disk_link *disk;
     struct xvm_ipc *ipc;
     struct xvm_fencer *fencer;
     struct xvm_fence_watch *fence_watch;

@@ -2,6 +2,7 @@
 /* Owns the bytes of the shared disk; see disk_format.h. */
 #include "disk_format.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

@@ -16,7 +16,7 @@ static void usage(FILE *to)
     fputs("usage: xvm-ha-disk run  --path DISK --self ID [--interval MS] [--run-dir DIR]\n"
           "                        [--boot-id UUID] [--log-target journal|console] [--detach]\n"
           "       xvm-ha-disk pill --path DISK --self ID --target ID --target-boot UUID --loss N\n"
-          "                        --wait MS [--interval MS] [--run-dir DIR] [--boot-id UUID]\n"
+          "                        --wait MS [--disk UUID] [--run-dir DIR] [--boot-id UUID]\n"
           "       xvm-ha-disk init --path DISK --cluster NAME --node ID [--node ID ...] [--force]\n"
           "       xvm-ha-disk add  --path DISK --cluster NAME --node ID [--node ID ...]\n"
           "       xvm-ha-disk show --path DISK [--json]\n"
@@ -84,6 +84,9 @@ static bool take(int c, char *text, struct xvm_disk_options *o)
         return xvm_uuid_parse(text, &o->boot) == 0;
     case 'B':
         return xvm_uuid_parse(text, &o->target_boot) == 0;
+    case 'D':
+        o->disk_given = true;
+        return xvm_uuid_parse(text, &o->disk) == 0;
     case 'd':
         o->detach = true;
         return true;
@@ -113,6 +116,7 @@ static int parse(int argc, char **argv, struct xvm_disk_options *o)
         {"target-boot", required_argument, NULL, 'B'}, {"target", required_argument, NULL, 't'},
         {"loss", required_argument, NULL, 'l'},        {"wait", required_argument, NULL, 'w'},
         {"interval", required_argument, NULL, 'i'},    {"node", required_argument, NULL, 'n'},
+        {"disk", required_argument, NULL, 'D'},
         {"detach", no_argument, NULL, 'd'},            {"force", no_argument, NULL, 'f'},
         {"json", no_argument, NULL, 'j'},              {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, 'V'},           {NULL, 0, NULL, 0},

@@ -21,7 +21,8 @@ struct xvm_disk_options {
     ha_ms interval_ms, wait_ms;
     ha_node nodes[XVM_DISK_NODES_MAX];
     size_t nnodes;
-    bool detach, force, json;
+    struct ha_uuid disk; /* pill: the disk that is meant */
+    bool detach, force, json, disk_given;
 };
 
 /* disk_run.c: a cycle each interval, for ever. */

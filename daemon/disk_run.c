@@ -55,7 +55,7 @@ static void say(struct runner *r, const char *trouble)
 {
     if (strcmp(r->said, trouble) == 0)
         return;
-    snprintf(r->said, sizeof(r->said), "%s", trouble);
+    snprintf(r->said, sizeof(r->said), "%.199s", trouble);
     if (*trouble)
         xvm_log(HA_SEV_ERROR, "%s: %s", r->o->path, trouble);
     else

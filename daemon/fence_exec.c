@@ -25,6 +25,7 @@ enum phase {
     PHASE_CHECK,  /* off failed; action=status may still say that the host is off */
     PHASE_VERIFY, /* off succeeded; action=status must say off */
     PHASE_RETRY,  /* waiting before the next off, of this device or the next one */
+    PHASE_PILL,   /* xvm-ha-disk runs */
     PHASE_ANSWER, /* only the answer is left */
 };
 
@@ -43,6 +44,8 @@ struct launch {
     char why[XVM_FENCE_TEXT];
     struct xvm_child *child;
     sd_event_source *timer;
+    char **pill; /* arguments of xvm-ha-disk, for a level of the shared disk; NULL: devices */
+    ha_ms pill_ms;
 };
 
 struct xvm_fencer {
@@ -56,6 +59,7 @@ struct xvm_fencer {
 
 static void start_off(struct launch *launch);
 static void start_status(struct launch *launch);
+static void start_pill(struct launch *launch);
 
 static ha_ms now_ms(void)
 {
@@ -72,6 +76,9 @@ static struct launch *launch_free(struct launch *launch)
     launch->timer = sd_event_source_disable_unref(launch->timer);
     for (size_t i = 0; i < launch->ndevices; i++)
         xvm_fence_device_done(&launch->devices[i]);
+    for (size_t i = 0; launch->pill && launch->pill[i]; i++)
+        free(launch->pill[i]);
+    free(launch->pill);
     free(launch);
     return NULL;
 }
@@ -100,6 +107,11 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *user)
     (void)sd_event_source_set_enabled(source, SD_EVENT_OFF);
     switch (launch->phase) {
     case PHASE_DELAY:
+        if (launch->pill)
+            start_pill(launch);
+        else
+            start_off(launch);
+        break;
     case PHASE_RETRY:
         start_off(launch);
         break;
@@ -111,6 +123,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *user)
         break;
     case PHASE_OFF:
     case PHASE_CHECK:
+    case PHASE_PILL:
         break;
     }
     return 0;
@@ -339,6 +352,113 @@ static int prepare(struct launch *launch, ha_node node, uint32_t index, ha_ms *r
     return 0;
 }
 
+/* ---------------------------------------------------------------------------------------- pills */
+
+enum { PILL_SLACK_MS = 20000, PILL_ARGS = 24, PILL_EXIT_FAILED = 1 };
+
+static void pill_ended(void *user, const struct xvm_child_end *end)
+{
+    struct launch *launch = user;
+    char said[XVM_FENCE_TEXT];
+    launch->child = NULL;
+    xvm_child_sanitise(end->err ? end->err : "", said, sizeof(said));
+    snprintf(launch->why, sizeof(launch->why), "%s",
+             said[0] ? said : "xvm-ha-disk ended without a word");
+    if (end->how == XVM_CHILD_EXITED && end->code == 0)
+        finish(launch, HA_RESULT_OK);
+    else if (end->how == XVM_CHILD_NOT_STARTED ||
+             (end->how == XVM_CHILD_EXITED && end->code == PILL_EXIT_FAILED))
+        finish(launch, HA_RESULT_FAILED);
+    else
+        finish(launch, HA_RESULT_UNKNOWN);
+}
+
+static void start_pill(struct launch *launch)
+{
+    char path[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin", locale[] = "LC_ALL=C";
+    char *envp[] = {path, locale, NULL};
+    const struct xvm_child_spec spec = {
+        .path = launch->pill[0],
+        .argv = launch->pill,
+        .envp = envp,
+        .timeout_ms = launch->pill_ms,
+    };
+    launch->phase = PHASE_PILL;
+    if (xvm_child_new(launch->fencer->loop, &spec, pill_ended, launch, &launch->child) < 0) {
+        snprintf(launch->why, sizeof(launch->why), "xvm-ha-disk could not be called");
+        finish(launch, HA_RESULT_FAILED);
+    }
+}
+
+static char *uuid_text(const struct ha_uuid *uuid)
+{
+    char *text = malloc(2 * sizeof(uuid->b) + 1);
+    for (size_t i = 0; text && i < sizeof(uuid->b); i++)
+        sprintf(text + 2 * i, "%02x", uuid->b[i]);
+    return text;
+}
+
+static char *number_text(long long n)
+{
+    char *text = NULL;
+    return asprintf(&text, "%lld", n) < 0 ? NULL : text;
+}
+
+/* 0 or -ENOMEM. */
+static int pill_args(struct launch *launch, const char *disk, ha_node node,
+                     const struct xvm_fence_pill *p)
+{
+    char **v = calloc(PILL_ARGS, sizeof(*v));
+    size_t n = 0;
+    launch->pill = v;
+    if (!v)
+        return -ENOMEM;
+    char *const values[][2] = {
+        {"--path", strdup(disk)},
+        {"--self", number_text(p->self)},
+        {"--boot-id", uuid_text(&p->boot)},
+        {"--target", number_text(node)},
+        {"--target-boot", uuid_text(&p->target_boot)},
+        {"--loss", number_text(p->loss)},
+        {"--wait", number_text(p->wait_ms)},
+        {"--disk", uuid_text(&p->disk)},
+        {"--run-dir", strdup(p->run_dir)},
+    };
+    bool room = (v[n++] = xvm_child_find("xvm-ha-disk", "XVM_HA_DISK")) && (v[n++] = strdup("pill"));
+    for (size_t i = 0; i < sizeof(values) / sizeof(*values); i++) {
+        room = room && values[i][1] && (v[n] = strdup(values[i][0]));
+        if (!room) {
+            free(values[i][1]);
+            continue;
+        }
+        v[n + 1] = values[i][1];
+        n += 2;
+    }
+    return room ? 0 : -ENOMEM;
+}
+
+static int prepare_pill(struct launch *launch, ha_node node, uint32_t index,
+                        const struct xvm_fence_pill *pill, ha_ms *ret_delay)
+{
+    const struct ha_config *config = launch->fencer->config;
+    const struct ha_host_config *host = find_host(config, node);
+    if (!host || index >= host->nlevels || host->levels[index].kind != HA_FENCE_DISK ||
+        !config->disk.path) {
+        snprintf(launch->why, sizeof(launch->why),
+                 "node %u has no fence level %u on a shared disk in this host's configuration", node,
+                 index + 1);
+        return -ENOENT;
+    }
+    memcpy(launch->host, host->name, sizeof(launch->host));
+    *ret_delay = host->levels[index].delay_ms;
+    /* a claim of a host that is gone takes as long again */
+    launch->pill_ms = 2 * pill->wait_ms + PILL_SLACK_MS;
+    int r = pill_args(launch, config->disk.path, node, pill);
+    if (r < 0)
+        snprintf(launch->why, sizeof(launch->why), "out of memory");
+    return r;
+}
+
 int xvm_fencer_new(sd_event *loop, const struct ha_config *config, const char *agent_dir,
                    xvm_fence_done done, void *user, struct xvm_fencer **ret_fencer)
 {
@@ -378,7 +498,8 @@ void xvm_fencer_set_config(struct xvm_fencer *fencer, const struct ha_config *co
     fencer->config = config;
 }
 
-void xvm_fencer_launch(struct xvm_fencer *fencer, uint64_t id, ha_node node, uint32_t level)
+static void launch_level(struct xvm_fencer *fencer, uint64_t id, ha_node node, uint32_t level,
+                         const struct xvm_fence_pill *pill)
 {
     struct launch *launch = calloc(1, sizeof(*launch));
     if (!launch) {
@@ -391,7 +512,9 @@ void xvm_fencer_launch(struct xvm_fencer *fencer, uint64_t id, ha_node node, uin
     launch->next = fencer->launches;
     fencer->launches = launch;
     ha_ms delay = 0;
-    if (prepare(launch, node, level, &delay) < 0) {
+    int r = pill ? prepare_pill(launch, node, level, pill, &delay)
+                 : prepare(launch, node, level, &delay);
+    if (r < 0) {
         finish(launch, HA_RESULT_FAILED);
         return;
     }
@@ -400,6 +523,17 @@ void xvm_fencer_launch(struct xvm_fencer *fencer, uint64_t id, ha_node node, uin
         snprintf(launch->why, sizeof(launch->why), "out of memory");
         finish(launch, HA_RESULT_FAILED);
     }
+}
+
+void xvm_fencer_launch(struct xvm_fencer *fencer, uint64_t id, ha_node node, uint32_t level)
+{
+    launch_level(fencer, id, node, level, NULL);
+}
+
+void xvm_fencer_pill(struct xvm_fencer *fencer, uint64_t id, ha_node node, uint32_t level,
+                     const struct xvm_fence_pill *pill)
+{
+    launch_level(fencer, id, node, level, pill);
 }
 
 bool xvm_fencer_cancel(struct xvm_fencer *fencer, uint64_t id)

@@ -23,6 +23,16 @@ void xvm_fencer_set_config(struct xvm_fencer *fencer, const struct ha_config *co
  * call is HA_RESULT_FAILED only when the agent said so itself; time-outs, signals and nonsense are
  * HA_RESULT_UNKNOWN. */
 void xvm_fencer_launch(struct xvm_fencer *fencer, uint64_t id, ha_node node, uint32_t level);
+/* A level of the shared disk: xvm-ha-disk writes a pill for that life and waits. The strings are copied. */
+struct xvm_fence_pill {
+    ha_node self;
+    struct ha_uuid boot, target_boot, disk;
+    uint32_t loss;
+    ha_ms wait_ms;
+    const char *run_dir;
+};
+void xvm_fencer_pill(struct xvm_fencer *fencer, uint64_t id, ha_node node, uint32_t level,
+                     const struct xvm_fence_pill *pill);
 /* Forgets a launch whose delay has not passed yet: true, and the answer is HA_RESULT_FAILED. False if
  * it runs already (its own answer comes) or is not known. */
 bool xvm_fencer_cancel(struct xvm_fencer *fencer, uint64_t id);

@@ -148,6 +148,7 @@ static void take_config(struct xvm_daemon *d, struct ha_config *config)
         d->driver_ops->set_config(d->driver, config);
         xvm_migration_set_config(d->migration, config);
         xvm_fencer_set_config(d->fencer, config);
+        xvm_disk_link_config(d->disk, config);
         event.u.config = config;
         xvm_daemon_step(d, &event);
         if (d->driver_ops->raw_definitions)
@@ -293,6 +294,22 @@ static int open_migration(struct xvm_daemon *d)
     return xvm_migration_new(&env, &d->migration);
 }
 
+static int open_disk(struct xvm_daemon *d)
+{
+    const struct xvm_disk_link_env env = {
+        .loop = d->loop,
+        .run_dir = d->options.run_dir,
+        .log_target = d->options.log_target,
+        .self = d->facts.self,
+        .boot = d->options.boot,
+    };
+    int r = xvm_disk_link_new(&env, &d->disk);
+
+    if (r == 0)
+        xvm_disk_link_config(d->disk, d->config);
+    return r;
+}
+
 static int open_keeper(struct xvm_daemon *d)
 {
     struct xvm_keeper_link_env env = {
@@ -350,6 +367,8 @@ static int start_core(struct xvm_daemon *d)
         r = open_fencing(d);
     if (r >= 0)
         r = open_keeper(d);
+    if (r >= 0)
+        r = open_disk(d);
     if (r >= 0)
         r = xvm_journal_start(d->journal, d->loop, &xvm_daemon_journal_sink, d);
     if (r < 0) {

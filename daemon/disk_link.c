@@ -23,7 +23,7 @@ struct xvm_disk_link {
     sd_event_source *timer;
     char *program;
     char wanted[TEXT_MAX]; /* as the lock file has it; "": none */
-    char path[4096];
+    char path[4096], cluster[HA_NAME_MAX];
     ha_ms interval_ms;
     pid_t child; /* the intermediate process of a spawn */
     pid_t told;  /* was asked to end */
@@ -54,9 +54,10 @@ static void start(struct xvm_disk_link *link)
 {
     char boot[40], self[16], interval[24];
     char command[] = "run", a[] = "--path", b[] = "--self", c[] = "--interval", d[] = "--run-dir",
-         e[] = "--boot-id", f[] = "--log-target", g[] = "--detach", run_dir[4096], target[32];
+         e[] = "--boot-id", f[] = "--log-target", g[] = "--detach",
+         h[] = "--cluster", run_dir[4096], target[32];
     char *argv[] = {link->program, command, a, link->path, b, self,   c, interval,
-                    d,             run_dir, e, boot,       f, target, g, NULL};
+                    d,             run_dir, e, boot,       f, target, g, h, link->cluster, NULL};
     posix_spawnattr_t attr;
     sigset_t none;
     int r;
@@ -104,6 +105,7 @@ void xvm_disk_link_config(struct xvm_disk_link *link, const struct ha_config *co
     if (disk->path != NULL && strlen(disk->path) < sizeof(link->path)) {
         strcpy(link->path, disk->path);
         link->interval_ms = disk->interval_ms;
+        snprintf(link->cluster, sizeof(link->cluster), "%s", config->cluster_name);
         snprintf(link->wanted, sizeof(link->wanted), "%s %u %lld\n", disk->path, link->env.self,
                  (long long)disk->interval_ms);
     }

@@ -15,12 +15,13 @@ def flow(value):
 
 def text(room, hosts, guests, *, watchdogs=None, levels=("power",), timers=None, memory="4G",
          device=None, defaults=None, watchdog_timeout="5s", name="xvm-ha-test", bmcs=None, ipmi=None,
-         fencing=None, migration=None):
+         fencing=None, migration=None, disk=None):
     """hosts: names, ids follow their order. guests: {name: {key: value}}.
 
     levels: fence levels of each host; "power" is the test's power switch.
     device: further keys of the power switch's fence device.
     bmcs: {host: Bmc}; the level "ipmi" is then the host's own. ipmi: further keys of these devices.
+    disk: the section `shared_disk`.
     fencing: the section of that name; without it nothing is asked or limited.
     """
     d = {"agent": "fence_xvm_node", "options": {"nodes_dir": room.nodes_dir}, "timeout": "10s",
@@ -36,6 +37,7 @@ def text(room, hosts, guests, *, watchdogs=None, levels=("power",), timers=None,
         out.append("watchdog: {device: none}")
     out.append(f"timers: {flow(timers)}" if timers else "")
     out.append(f"migration: {flow(migration)}" if migration else "")
+    out.append(f"shared_disk: {flow(disk)}" if disk else "")
     out.append(f"fence_devices:\n  power: {flow(d)}")
     for host, bmc in (bmcs or {}).items():
         keys = {"agent": "fence_ipmilan", "options": bmc.options(),

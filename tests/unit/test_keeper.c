@@ -435,6 +435,116 @@ static void beats_in_time(void **state)
     assert_int_equal(ha_keeper_deadline(&a), INT64_MAX);
 }
 
+/* ------------------------------------------------------------------------------------ the disk */
+
+static struct ha_keeper_orders disk_orders(enum ha_disk_order disk, uint32_t gen)
+{
+    struct ha_keeper_orders o = orders_for(1);
+
+    o.disk = disk;
+    o.disk_gen = gen;
+    o.disk_ms = 15000;
+    o.disk_id.b[0] = 1;
+    return o;
+}
+
+static struct ha_keeper_result cycle(struct ha_keeper *k, ha_ms now, ha_ms t, uint8_t id,
+                                     uint32_t loss)
+{
+    struct ha_keeper_event e = {.type = HA_KEV_DISK, .now = now};
+
+    e.u.disk.t = t;
+    e.u.disk.disk.b[0] = id;
+    e.u.disk.pill = loss > 0;
+    e.u.disk.loss = loss;
+    return step(k, e);
+}
+
+/* One host that grants itself a lease by its own beats. */
+static void alone(struct ha_keeper *k, struct ha_keeper_orders o, ha_ms now)
+{
+    struct ha_keeper_result r;
+    struct letter own = {.from = 1};
+    struct ha_uuid boot = boot_of(1, 1);
+
+    ha_keeper_init(k, 1, &boot, HA_MUTANT_NONE);
+    ring(k, now);
+    r = order(k, now, o);
+    memcpy(own.data, r.beat, r.beat_len);
+    own.len = r.beat_len;
+    deliver(k, now, &own);
+}
+
+static void the_lease_needs_the_disk(void **state)
+{
+    struct ha_keeper k;
+
+    (void)state;
+    alone(&k, disk_orders(HA_DISK_ON, 1), 1000);
+    assert_true(ha_keeper_lease(&k) < 1000); /* no cycle yet */
+    cycle(&k, 1500, 1400, 1, 0);
+    assert_int_equal(ha_keeper_lease(&k), 1400 + 15000); /* from the cycle's start */
+    cycle(&k, 1600, 1700, 1, 0);                         /* not yet: nonsense */
+    assert_int_equal(ha_keeper_lease(&k), 1400 + 15000);
+    cycle(&k, 2600, 2500, 2, 0); /* of another disk: nobody writes pills for us there */
+    assert_int_equal(ha_keeper_lease(&k), 1400 + 15000);
+    order(&k, 3000, disk_orders(HA_DISK_OFF, 2));
+    assert_int_equal(ha_keeper_lease(&k), 1000 + X);
+    order(&k, 3100, disk_orders(HA_DISK_ON, 1)); /* an older decision */
+    assert_int_equal(ha_keeper_lease(&k), 1000 + X);
+}
+
+static void who_was_never_told_grants_nothing(void **state)
+{
+    struct ha_keeper k, again;
+    struct ha_keeper_memory m;
+    struct ha_uuid boot = boot_of(1, 1);
+
+    (void)state;
+    alone(&k, disk_orders(HA_DISK_KEEP, 0), 1000);
+    assert_true(ha_keeper_lease(&k) == INT64_MIN);
+    order(&k, 1000, disk_orders(HA_DISK_ON, 1));
+    cycle(&k, 1500, 1400, 1, 0);
+    ha_keeper_remember(&k, &m);
+    /* a daemon that does not know the facts leaves it as it was, through a restart of both */
+    ha_keeper_init(&again, 1, &boot, HA_MUTANT_NONE);
+    ha_keeper_restore(&again, &m, 2000);
+    order(&again, 2000, disk_orders(HA_DISK_KEEP, 0));
+    assert_int_equal(ha_keeper_lease(&again), 1400 + 15000);
+}
+
+static void an_earlier_lease_runs_out_first(void **state)
+{
+    struct ha_keeper k;
+
+    (void)state;
+    alone(&k, disk_orders(HA_DISK_OFF, 0), 1000);
+    assert_int_equal(ha_keeper_lease(&k), 1000 + X);
+    order(&k, 1500, disk_orders(HA_DISK_ON, 1));
+    assert_int_equal(ha_keeper_lease(&k), 1000 + X); /* was given without the disk */
+}
+
+static void a_pill_is_the_end(void **state)
+{
+    struct ha_keeper k;
+    struct ha_keeper_orders o = disk_orders(HA_DISK_ON, 1);
+    struct ha_keeper_result r;
+
+    (void)state;
+    alone(&k, o, 1000);
+    device(&k, 1000, true);
+    cycle(&k, 1500, 1400, 1, 0);
+    o.pill_void = 2;
+    order(&k, 1600, o);
+    r = cycle(&k, 1700, 1650, 1, 2); /* for a loss after which it was admitted again */
+    assert_true(!r.die && ha_keeper_lease(&k) == 1650 + 15000);
+    r = cycle(&k, 1800, 1750, 1, 3);
+    assert_true(r.die && ha_keeper_lease(&k) == INT64_MIN);
+    o.empty = true;
+    order(&k, 1900, o);
+    assert_false(ha_keeper_may_pet(&k, 1900)); /* not even when empty */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -451,6 +561,10 @@ int main(void)
         cmocka_unit_test(restart_rebuilds_from_echoes),
         cmocka_unit_test(fence_only_lease),
         cmocka_unit_test(beats_in_time),
+        cmocka_unit_test(the_lease_needs_the_disk),
+        cmocka_unit_test(who_was_never_told_grants_nothing),
+        cmocka_unit_test(an_earlier_lease_runs_out_first),
+        cmocka_unit_test(a_pill_is_the_end),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

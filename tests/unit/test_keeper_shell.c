@@ -18,6 +18,9 @@
 #include "../../daemon/keeper_proto.h"
 #include "../../daemon/watchdog.h"
 
+/* What daemons and keepers from before the shared disk did not send. */
+enum { DISK_ORDERS = 4 + 8 + 4 + 16, DISK_STATE = 8 + 4 + 16 + HA_HOSTS_MAX * 24 };
+
 static struct ha_keeper_orders full_orders(void)
 {
     struct ha_keeper_orders o = {.seq = 0x1234567890,
@@ -29,7 +32,11 @@ static struct ha_keeper_orders full_orders(void)
                                  .beat_ms = 500,
                                  .lease_ms = 21000,
                                  .watchdog_ms = 10000,
-                                 .ncut = HA_HOSTS_MAX};
+                                 .ncut = HA_HOSTS_MAX,
+                                 .disk = HA_DISK_ON,
+                                 .disk_gen = 5,
+                                 .disk_ms = 15000,
+                                 .pill_void = 3};
 
     for (ha_node i = 0; i < HA_HOSTS_MAX; i++) {
         o.voters[i] = i + 1;
@@ -54,8 +61,11 @@ static void orders_arrive_whole(void **state)
     assert_memory_equal(got.voters, sent.voters, sizeof(sent.voters));
     assert_int_equal(got.cut[63].node, 163);
     assert_int_equal(got.cut[63].boot.b[3], 63);
+    assert_true(got.disk == HA_DISK_ON && got.disk_gen == 5 && got.disk_ms == 15000);
+    assert_int_equal(got.pill_void, 3);
     for (size_t n = 0; n < len; n++)
-        assert_int_equal(xvm_keeper_get_orders(packet, n, &self, &got), -EBADMSG);
+        assert_int_equal(xvm_keeper_get_orders(packet, n, &self, &got),
+                         n == len - DISK_ORDERS ? 0 : -EBADMSG);
     packet[len] = 1; /* a newer daemon appends */
     assert_int_equal(xvm_keeper_get_orders(packet, len + 1, &self, &got), 0);
 }
@@ -67,6 +77,9 @@ static void state_arrives_whole(void **state)
                                     .seq_applied = 9,
                                     .lease_until = INT64_MIN,
                                     .armed = true,
+                                    .pilled = true,
+                                    .disk_t = 12345,
+                                    .disk_gen = 2,
                                     .npeers = HA_HOSTS_MAX};
     struct xvm_keeper_state got;
     char path[XVM_KEEPER_PATH_MAX];
@@ -75,13 +88,20 @@ static void state_arrives_whole(void **state)
 
     (void)state;
     sent.peers[63].last_ms = 77;
+    sent.peers[63].disk_ms = 78;
     len = xvm_keeper_put_state(packet, &sent);
     assert_true(len <= sizeof(packet));
     assert_int_equal(xvm_keeper_get_state(packet, len, &got), 0);
     assert_true(got.lease_until == INT64_MIN && got.armed);
     assert_int_equal(got.peers[63].last_ms, 77);
+    assert_int_equal(got.peers[63].disk_ms, 78);
+    assert_true(got.pilled && got.disk_t == 12345 && got.disk_gen == 2);
     for (size_t n = 0; n < len; n++)
-        assert_int_equal(xvm_keeper_get_state(packet, n, &got), -EBADMSG);
+        assert_int_equal(xvm_keeper_get_state(packet, n, &got),
+                         n == len - DISK_STATE ? 0 : -EBADMSG);
+    /* an older keeper knows of no disk, and so nobody may think that its lease needs one */
+    assert_int_equal(xvm_keeper_get_state(packet, len - DISK_STATE, &got), 0);
+    assert_true(got.disk_t == -1 && got.disk_gen == 0);
     len = xvm_keeper_put_hello(packet, 4, "/dev/watchdog0");
     assert_int_equal(xvm_keeper_get_hello(packet, len, &self, path), 0);
     assert_int_equal(self, 4);

@@ -115,6 +115,29 @@ static void test_nonsense(void **state)
     assert_int_equal(ha_timers_check(&t, TOKEN, INT64_MAX, &error), -EINVAL);
 }
 
+static void test_the_disk(void **state)
+{
+    struct ha_timers t = defaults();
+    struct ha_disk_config d = {.interval_ms = 1000, .timeout_ms = 15000};
+    struct ha_error error;
+
+    (void)state;
+    assert_int_equal(ha_disk_bound(15000, 5000, 3000), 15000 + 5000 + 3000);
+    assert_true(ha_disk_bound(3600 * 1000, 5000, 3000) > 3600 * 1000 + 5000 + 9000); /* drift */
+    assert_int_equal(ha_disk_timeout_min(&t, 1000, 0), 15000);
+    assert_int_equal(ha_disk_check(&d, &t, 0, &error), 0);
+    d.timeout_ms = 14999;
+    assert_int_equal(ha_disk_check(&d, &t, 0, &error), -EINVAL);
+    assert_non_null(strstr(error.text, "14999 ms, expected at least 15000 ms"));
+    d.timeout_ms = 122 * 1000; /* open-iscsi's default */
+    assert_int_equal(ha_disk_check(&d, &t, 120 * 1000, &error), -EINVAL);
+    assert_non_null(strstr(error.text, "122000 ms, expected at least 123000 ms"));
+    d.timeout_ms = 123 * 1000;
+    assert_int_equal(ha_disk_check(&d, &t, 120 * 1000, &error), 0);
+    d.interval_ms = 100;
+    assert_int_equal(ha_disk_check(&d, &t, 0, &error), -EINVAL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -122,6 +145,7 @@ int main(void)
         cmocka_unit_test(test_defaults_always_hold),
         cmocka_unit_test(test_bound_too_short),
         cmocka_unit_test(test_nonsense),
+        cmocka_unit_test(test_the_disk),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -59,6 +59,12 @@ static struct ha_fact full(enum ha_fact_kind kind)
     } else if (kind == HA_FACT_REGISTER) {
         memset(f.name, 'r', HA_NAME_MAX - 1);
         f.want_run = f.enabled = true;
+    } else if (kind == HA_FACT_DISK || kind == HA_FACT_BOUND) {
+        f.host = 4;
+        f.boot = uuid_of('d', 4);
+        f.loss = 77;
+        f.level = 1;
+        f.lease_ms = 15000;
     } else if (kind <= HA_FACT_OUT || kind == HA_FACT_REPLACE ||
                (kind >= HA_FACT_ORDER && kind <= HA_FACT_TURN)) {
         f.host = 9;

@@ -196,6 +196,8 @@ static struct ha_facts large_state(size_t nguests)
         h->ordered = i % 9 == 0;
         h->flaps = (uint8_t)i;
         h->turn = (uint8_t)(i % (HA_TURNS + 1));
+        h->disk_ms = 15000 + i;
+        h->disk_gen = 3;
         h->boot = uuid_of('b', i);
         h->machine = uuid_of('m', i);
         h->journal = uuid_of('j', i);
@@ -273,6 +275,7 @@ static void assert_same_state(const struct ha_facts *a, const struct ha_facts *b
                     g->tried == h->tried && g->in_index == h->in_index && g->armed == h->armed &&
                     g->how == h->how && g->distrusted == h->distrusted &&
                     g->ordered == h->ordered && g->flaps == h->flaps && g->turn == h->turn &&
+                    g->disk_ms == h->disk_ms && g->disk_gen == h->disk_gen &&
                     g->lease_ms == h->lease_ms && g->watchdog_ms == h->watchdog_ms);
     }
 }

@@ -250,6 +250,17 @@ static int on_tick(sd_event_source *source, uint64_t at, void *user)
     return 0;
 }
 
+bool xvm_daemon_disk_needed(void *user)
+{
+    const struct xvm_daemon *d = user;
+    struct ha_status status;
+
+    if (!d->started)
+        return true;
+    ha_status(d->core, xvm_now_ms(), &status);
+    return status.disk_on;
+}
+
 void xvm_daemon_event(void *user, struct ha_event *event)
 {
     xvm_daemon_step(user, event);

@@ -95,6 +95,8 @@ extern const struct xvm_journal_sink xvm_daemon_journal_sink;
 extern const struct xvm_supply_sink xvm_daemon_supply_sink;
 extern const struct xvm_migration_env xvm_daemon_migration_env; /* the functions in it */
 void xvm_daemon_fenced(void *user, uint64_t id, enum ha_result result, const char *text);
+/* Does this host's lease depend on the shared disk? True, too, while nobody knows. */
+bool xvm_daemon_disk_needed(void *user);
 void xvm_daemon_event(void *user, struct ha_event *event);
 void xvm_daemon_command(void *user, const struct ha_request *request);
 

@@ -87,7 +87,8 @@ static int on_look(sd_event_source *source, uint64_t at, void *user)
     (void)at;
     if (link->child > 0 && waitpid(link->child, NULL, WNOHANG) == link->child)
         link->child = 0;
-    if (pid > 0 && strcmp(text, link->wanted) != 0 && pid != link->told) {
+    if (pid > 0 && strcmp(text, link->wanted) != 0 && pid != link->told &&
+        !link->env.needed(link->env.user)) {
         kill(pid, SIGTERM);
         link->told = pid;
     }

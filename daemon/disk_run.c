@@ -240,7 +240,8 @@ static int take_lock(const struct xvm_disk_options *o)
 {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     char path[4096], text[4200];
-    int fd, n;
+    static int fd; /* held as long as we live */
+    int n;
 
     snprintf(path, sizeof(path), "%s/disk.lock", o->run_dir);
     fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -251,7 +252,7 @@ static int take_lock(const struct xvm_disk_options *o)
     n = snprintf(text, sizeof(text), "%s %u %lld\n", o->path, o->self, (long long)o->interval_ms);
     if (ftruncate(fd, 0) < 0 || write(fd, text, (size_t)n) != n)
         return -EIO;
-    return 0; /* held as long as we live */
+    return 0;
 }
 
 static void sleep_until(ha_ms at)

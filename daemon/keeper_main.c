@@ -412,10 +412,10 @@ static void answer_disk(struct keeper *k)
         .timeout_ms = k->core.disk_ms,
         .watchdog_ms = k->core.orders.watchdog_ms,
     };
+    size_t len = xvm_keeper_put_answer(packet, &answer);
 
     /* one that does not listen is busy with the disk; the next answer is as good */
-    (void)send(k->disk_fd, packet, xvm_keeper_put_answer(packet, &answer),
-               MSG_DONTWAIT | MSG_NOSIGNAL);
+    (void)send(k->disk_fd, packet, len, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 static void on_disk(struct keeper *k)

@@ -302,6 +302,8 @@ static int open_disk(struct xvm_daemon *d)
         .log_target = d->options.log_target,
         .self = d->facts.self,
         .boot = d->options.boot,
+        .needed = xvm_daemon_disk_needed,
+        .user = d,
     };
     int r = xvm_disk_link_new(&env, &d->disk);
 

@@ -553,7 +553,8 @@ static void tell_host(struct ha *ha)
                         .look = ha->look_index};
     if (ha_disk_ok(ha))
         t.boot = ha->disk_id;
-    bool disk = ha->config->disk.timeout_ms > 0 && !ha->disk_said;
+    bool disk = (ha->config->disk.timeout_ms > 0 || ha->orders.disk == HA_DISK_ON) &&
+                !ha->disk_said;
     if (disk || t.look != ha->host_told.look || t.mig != ha->host_told.mig ||
         t.guest != ha->host_told.guest || t.inc != ha->host_told.inc ||
         t.how != ha->host_told.how || !ha_uuid_eq(&t.boot, &ha->host_told.boot)) {

@@ -20,11 +20,17 @@ static bool configured(const struct ha *ha)
     return ha->config->disk.timeout_ms > 0;
 }
 
+/* D: while the disk is needed, the decision's; a file that was changed on this host first counts later. */
+static ha_ms timeout(const struct ha *ha)
+{
+    return ha->orders.disk == HA_DISK_ON ? ha->orders.disk_ms : ha->config->disk.timeout_ms;
+}
+
 /* Half of the time is kept for agreeing on what to do about it. */
 bool ha_disk_ok(const struct ha *ha)
 {
-    return ha->keeper && ha->disk_t >= 0 && configured(ha) && !ha->pilled &&
-           ha->now < ha->disk_t + ha->config->disk.timeout_ms / 2;
+    return ha->keeper && ha->disk_t >= 0 && !ha->pilled &&
+           ha->now < ha->disk_t + timeout(ha) / 2;
 }
 
 /* -------------------------------------------------------------------------------- this host */
@@ -77,8 +83,8 @@ void ha_disk_keeper(struct ha *ha, const struct ha_event *event)
 
 static void say_late(struct ha *ha)
 {
-    ha_ms late = ha->disk_t + ha->config->disk.timeout_ms / 2;
-    if (!configured(ha) || ha->disk_t < 0 || ha->disk_late_said)
+    ha_ms late = ha->disk_t + timeout(ha) / 2;
+    if (timeout(ha) == 0 || ha->disk_t < 0 || ha->disk_late_said)
         return;
     if (ha->now < late) {
         ha_wake(ha, late);

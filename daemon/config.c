@@ -133,9 +133,9 @@ struct top {
         .required = must                                                                           \
     }
 static const struct xvm_field top_fields[] = {
-    TOP(cluster, true),        TOP(driver, false), TOP(process, false),
-    TOP(watchdog, false),      TOP(timers, false), TOP(fencing, false),
-    TOP(fence_devices, false), TOP(hosts, true),   TOP(guest_defaults, false),
+    TOP(cluster, true),        TOP(driver, false),    TOP(process, false),
+    TOP(watchdog, false),      TOP(timers, false),    TOP(fencing, false),
+    TOP(fence_devices, false), TOP(hosts, true),      TOP(guest_defaults, false),
     TOP(guests, false),        TOP(migration, false), TOP(shared_disk, false),
 };
 

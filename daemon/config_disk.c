@@ -150,7 +150,8 @@ void xvm_read_disk(struct xvm_loader *l, const struct xvm_node *node)
     if (node == NULL)
         return;
     disk->interval_ms = 1000;
-    if (xvm_read_map(l, node, "`shared_disk`", fields, sizeof(fields) / sizeof(fields[0]), disk) < 0 ||
+    if (xvm_read_map(l, node, "`shared_disk`", fields, sizeof(fields) / sizeof(fields[0]), disk) <
+            0 ||
         disk->path == NULL)
         return;
     if (disk->timeout_ms == 0) /* not what this host's storage takes: hosts must not differ in it */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* How long the storage below a block device takes until it gives an error, as far as sysfs tells. */
+/* How long the storage below a block device takes until it gives an error, as far as sysfs tells.
+ */
 #ifndef XVM_CONFIG_DISK_H
 #define XVM_CONFIG_DISK_H
 
@@ -10,8 +11,8 @@ struct xvm_storage {
     char what[160]; /* which one */
 };
 
-/* sysfs: where it is mounted. Follows partitions to their disks and device mapper to what is below; reads
- * SCSI's and NVMe's command timeouts and iSCSI's replacement_timeout. */
+/* sysfs: where it is mounted. Follows partitions to their disks and device mapper to what is below;
+ * reads SCSI's and NVMe's command timeouts and iSCSI's replacement_timeout. */
 void xvm_storage_look(const char *sysfs, unsigned major, unsigned minor, struct xvm_storage *ret);
 
 #endif

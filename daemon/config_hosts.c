@@ -106,9 +106,10 @@ static int check_disk(struct xvm_loader *l, const struct xvm_node *node)
                                     "`disk` as a fence level without `shared_disk`, expected "
                                     "`shared_disk: {path: /dev/...}`");
     if (l->config->watchdog_device == NULL)
-        return xvm_config_fail_node(l, node,
-                                    "`disk` as a fence level and `watchdog: {device: none}`, expected a "
-                                    "watchdog: it ends a host that cannot read its poison pill");
+        return xvm_config_fail_node(
+            l, node,
+            "`disk` as a fence level and `watchdog: {device: none}`, expected a "
+            "watchdog: it ends a host that cannot read its poison pill");
     if (l->config->suspendable_hosts)
         return xvm_config_fail_node(l, node,
                                     "`disk` as a fence level and `suspendable_hosts`, expected "

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* `xvmhactl disk`: calls xvm-ha-disk, which alone touches the disk, with what the configuration says. */
+/* `xvmhactl disk`: calls xvm-ha-disk, which alone touches the disk, with what the configuration
+ * says. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -84,7 +84,8 @@ int xvm_disk_get_header(const unsigned char *block, struct xvm_disk_header *ret)
         return r;
     memcpy(h.disk.b, block + 16, 16);
     h.nslots = (uint32_t)get(block + HEAD, 4);
-    if (h.nslots == 0 || h.nslots > XVM_DISK_SLOTS_MAX || get(block + HEAD + 4, 4) != XVM_DISK_BLOCK)
+    if (h.nslots == 0 || h.nslots > XVM_DISK_SLOTS_MAX ||
+        get(block + HEAD + 4, 4) != XVM_DISK_BLOCK)
         return -ENOTSUP;
     memcpy(h.cluster, block + HEAD + 8, HA_NAME_MAX - 1);
     for (size_t i = 0; i < h.nslots; i++)
@@ -234,7 +235,8 @@ const struct xvm_pill *xvm_disk_pill_for(const struct xvm_disk_view *v, ha_node 
             const struct xvm_pill *p = &v->pills[by].pills[i];
 
             if (p->kind >= kind && p->node == node &&
-                memcmp(p->boot.b, boot->b, sizeof(boot->b)) == 0 && (!found || p->loss > found->loss))
+                memcmp(p->boot.b, boot->b, sizeof(boot->b)) == 0 &&
+                (!found || p->loss > found->loss))
                 found = p;
         }
     }

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What is on the shared disk. Pure.
  *
- * Blocks of 4096 bytes, little endian, each with a magic, a version, the disk's identity and a CRC-32C in
- * its last four bytes:
- *   block 0                      the header: whose disk it is, which host has which slot
- *   blocks 1 .. n                a slot for each host: its heartbeat, written by its xvm-ha-disk only
- *   blocks n+1 .. 2n             a block for each host: the pills it has written, by its agent only
- * So every block has one writer, and nobody's write can undo another's. */
+ * Blocks of 4096 bytes, little endian, each with a magic, a version, the disk's identity and a
+ * CRC-32C in its last four bytes: block 0                      the header: whose disk it is, which
+ * host has which slot blocks 1 .. n                a slot for each host: its heartbeat, written by
+ * its xvm-ha-disk only blocks n+1 .. 2n             a block for each host: the pills it has
+ * written, by its agent only So every block has one writer, and nobody's write can undo another's.
+ */
 #ifndef XVM_DISK_FORMAT_H
 #define XVM_DISK_FORMAT_H
 
@@ -31,16 +31,17 @@ struct xvm_disk_slot {
     struct ha_uuid boot;
     struct ha_uuid writer; /* random, of that process */
     uint64_t seq;
-    uint64_t wall_s;       /* time of day, for people */
-    bool bound;            /* its keeper gives no lease without the disk */
-    bool armed;            /* and has a watchdog armed */
-    ha_ms timeout_ms;      /* D */
-    ha_ms watchdog_ms;     /* W */
+    uint64_t wall_s;   /* time of day, for people */
+    bool bound;        /* its keeper gives no lease without the disk */
+    bool armed;        /* and has a watchdog armed */
+    ha_ms timeout_ms;  /* D */
+    ha_ms watchdog_ms; /* W */
 };
 
 enum xvm_pill_kind {
     XVM_PILL_NONE = 0,
-    XVM_PILL_CLAIM, /* somebody is about to write a pill: two hosts see each other's claim, and wait */
+    XVM_PILL_CLAIM, /* somebody is about to write a pill: two hosts see each other's claim, and wait
+                     */
     XVM_PILL_DEATH, /* whoever reads this about its own life ends */
 };
 
@@ -85,8 +86,8 @@ struct xvm_disk_view {
 /* 0 or as above; ret_why (HA_TEXT_MAX bytes) says which block. `size`: bytes at data. */
 int xvm_disk_get_view(const unsigned char *data, size_t size, struct xvm_disk_view *ret_view,
                       char *ret_why);
-/* The pill of that kind or a stronger one for (node, boot) with the highest loss; NULL: none. *ret_by:
- * the slot of its writer. `from`: only of that slot; -1: of any. */
+/* The pill of that kind or a stronger one for (node, boot) with the highest loss; NULL: none.
+ * *ret_by: the slot of its writer. `from`: only of that slot; -1: of any. */
 const struct xvm_pill *xvm_disk_pill_for(const struct xvm_disk_view *view, ha_node node,
                                          const struct ha_uuid *boot, enum xvm_pill_kind kind,
                                          int from);

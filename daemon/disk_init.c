@@ -116,8 +116,8 @@ int xvm_disk_init(const struct xvm_disk_options *o)
         why = disk.why[0] ? disk.why : strerror(-r);
     if (why != NULL)
         return refuse(o, why);
-    printf("%s is ready for cluster %s: %u slots, %zu of them given, %zu KiB\n", o->path, o->cluster,
-           h.nslots, o->nnodes, xvm_disk_size(&h) / 1024);
+    printf("%s is ready for cluster %s: %u slots, %zu of them given, %zu KiB\n", o->path,
+           o->cluster, h.nslots, o->nnodes, xvm_disk_size(&h) / 1024);
     xvm_disk_close(&disk);
     return XVM_DISK_OK;
 }

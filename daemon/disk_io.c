@@ -61,7 +61,8 @@ static int read_at(struct xvm_disk *disk, size_t from, size_t len)
         if (got < 0)
             return fail(disk, -errno, "cannot be read");
         if (got == 0)
-            return fail(disk, -ENODATA, "is too small, or was never made ready (xvmhactl disk init)");
+            return fail(disk, -ENODATA,
+                        "is too small, or was never made ready (xvmhactl disk init)");
         n += (size_t)got;
     }
     return 0;

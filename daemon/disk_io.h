@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Reads and writes of the shared disk, past every cache (O_DIRECT), in blocks. May wait for minutes in
- * the kernel: only processes that nothing else waits for call these. */
+/* Reads and writes of the shared disk, past every cache (O_DIRECT), in blocks. May wait for minutes
+ * in the kernel: only processes that nothing else waits for call these. */
 #ifndef XVM_DISK_IO_H
 #define XVM_DISK_IO_H
 
@@ -8,8 +8,8 @@
 
 struct xvm_disk {
     int fd;
-    unsigned char *buffer; /* aligned; XVM_DISK_BLOCKS_MAX blocks */
-    unsigned char *block;  /* aligned; one */
+    unsigned char *buffer;     /* aligned; XVM_DISK_BLOCKS_MAX blocks */
+    unsigned char *block;      /* aligned; one */
     struct xvm_disk_view view; /* of the last good read */
     char why[HA_TEXT_MAX];     /* what the last failure was */
 };

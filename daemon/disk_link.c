@@ -54,10 +54,10 @@ static void start(struct xvm_disk_link *link)
 {
     char boot[40], self[16], interval[24];
     char command[] = "run", a[] = "--path", b[] = "--self", c[] = "--interval", d[] = "--run-dir",
-         e[] = "--boot-id", f[] = "--log-target", g[] = "--detach",
-         h[] = "--cluster", run_dir[4096], target[32];
-    char *argv[] = {link->program, command, a, link->path, b, self,   c, interval,
-                    d,             run_dir, e, boot,       f, target, g, h, link->cluster, NULL};
+         e[] = "--boot-id", f[] = "--log-target", g[] = "--detach", h[] = "--cluster",
+         run_dir[4096], target[32];
+    char *argv[] = {link->program, command, a,    link->path, b,      self, c, interval,      d,
+                    run_dir,       e,       boot, f,          target, g,    h, link->cluster, NULL};
     posix_spawnattr_t attr;
     sigset_t none;
     int r;

@@ -21,9 +21,10 @@ struct xvm_disk_link_env {
 
 /* 0 or a negative errno. */
 int xvm_disk_link_new(const struct xvm_disk_link_env *env, struct xvm_disk_link **ret_link);
-/* Starts one; replaces one with other options, or ends it when there is no shared disk any more, once this
- * host's lease does not depend on it: the files of the hosts are changed one by one. One that hangs in
- * the kernel ends when it can; until then no other one starts, and the disk counts as lost. */
+/* Starts one; replaces one with other options, or ends it when there is no shared disk any more,
+ * once this host's lease does not depend on it: the files of the hosts are changed one by one. One
+ * that hangs in the kernel ends when it can; until then no other one starts, and the disk counts as
+ * lost. */
 void xvm_disk_link_config(struct xvm_disk_link *link, const struct ha_config *config);
 
 #endif

@@ -110,16 +110,25 @@ static bool take(int c, char *text, struct xvm_disk_options *o)
 static int parse(int argc, char **argv, struct xvm_disk_options *o)
 {
     static const struct option known[] = {
-        {"path", required_argument, NULL, 'p'},        {"run-dir", required_argument, NULL, 'r'},
-        {"log-target", required_argument, NULL, 'L'},  {"cluster", required_argument, NULL, 'c'},
-        {"boot-id", required_argument, NULL, 'b'},     {"self", required_argument, NULL, 's'},
-        {"target-boot", required_argument, NULL, 'B'}, {"target", required_argument, NULL, 't'},
-        {"loss", required_argument, NULL, 'l'},        {"wait", required_argument, NULL, 'w'},
-        {"interval", required_argument, NULL, 'i'},    {"node", required_argument, NULL, 'n'},
+        {"path", required_argument, NULL, 'p'},
+        {"run-dir", required_argument, NULL, 'r'},
+        {"log-target", required_argument, NULL, 'L'},
+        {"cluster", required_argument, NULL, 'c'},
+        {"boot-id", required_argument, NULL, 'b'},
+        {"self", required_argument, NULL, 's'},
+        {"target-boot", required_argument, NULL, 'B'},
+        {"target", required_argument, NULL, 't'},
+        {"loss", required_argument, NULL, 'l'},
+        {"wait", required_argument, NULL, 'w'},
+        {"interval", required_argument, NULL, 'i'},
+        {"node", required_argument, NULL, 'n'},
         {"disk", required_argument, NULL, 'D'},
-        {"detach", no_argument, NULL, 'd'},            {"force", no_argument, NULL, 'f'},
-        {"json", no_argument, NULL, 'j'},              {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'V'},           {NULL, 0, NULL, 0},
+        {"detach", no_argument, NULL, 'd'},
+        {"force", no_argument, NULL, 'f'},
+        {"json", no_argument, NULL, 'j'},
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'V'},
+        {NULL, 0, NULL, 0},
     };
     int c, r = xvm_uuid_read(XVM_BOOT_ID, &o->boot);
 

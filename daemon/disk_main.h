@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* xvm-ha-disk's parts: the options, and what each of its commands does. Exit codes in xvm-ha-disk(8). */
+/* xvm-ha-disk's parts: the options, and what each of its commands does. Exit codes in
+ * xvm-ha-disk(8). */
 #ifndef XVM_DISK_MAIN_H
 #define XVM_DISK_MAIN_H
 
@@ -7,7 +8,7 @@
 
 enum {
     XVM_DISK_OK = 0,
-    XVM_DISK_FAILED = 1,  /* pill: it was not written */
+    XVM_DISK_FAILED = 1, /* pill: it was not written */
     XVM_DISK_USAGE = 2,
     XVM_DISK_UNKNOWN = 3, /* pill: nobody knows whether it did its work */
     XVM_DISK_NODES_MAX = XVM_DISK_SLOTS_MAX,

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Writes a poison pill into this host's own block and waits until it must have done its work.
  *
- * Two hosts that shoot each other must not both fall. So first a claim is written, then everything is read:
- * a claim or a pill of the victim about this host means to step back. Whoever of the two writes later sees
- * the other's claim, so at most one of them goes on to the pill; both may step back, and try again when it
- * is their turn. A claim of a host that is gone would stand for ever: a victim whose slot has not changed
- * for the whole of the waiting time, as watched from here, has no lease any more (it is bound to the disk),
- * and its claim is passed over.
+ * Two hosts that shoot each other must not both fall. So first a claim is written, then everything
+ * is read: a claim or a pill of the victim about this host means to step back. Whoever of the two
+ * writes later sees the other's claim, so at most one of them goes on to the pill; both may step
+ * back, and try again when it is their turn. A claim of a host that is gone would stand for ever: a
+ * victim whose slot has not changed for the whole of the waiting time, as watched from here, has no
+ * lease any more (it is bound to the disk), and its claim is passed over.
  *
- * The pill stays on the disk: a host that could not read it and lived on, empty, must find it when the
- * disk is back, before anything grants it a lease. It is void once the facts admit the host again. */
+ * The pill stays on the disk: a host that could not read it and lived on, empty, must find it when
+ * the disk is back, before anything grants it a lease. It is void once the facts admit the host
+ * again. */
 #include "disk_main.h"
 
 #include <errno.h>
@@ -108,9 +109,9 @@ static int write_entry(struct shot *s, enum xvm_pill_kind kind)
         if (kind == XVM_PILL_CLAIM && shot_before(s))
             kind = XVM_PILL_DEATH;
         pills.pills[s->theirs] =
-            kind == XVM_PILL_NONE ? s->before
-                                  : (struct xvm_pill){kind, s->o->target, s->o->target_boot,
-                                                      s->o->loss, s->nonce};
+            kind == XVM_PILL_NONE
+                ? s->before
+                : (struct xvm_pill){kind, s->o->target, s->o->target_boot, s->o->loss, s->nonce};
         xvm_disk_put_pills(s->disk.block, &s->identity, &pills);
         r = xvm_disk_write(&s->disk, 1 + s->disk.view.header.nslots + (size_t)s->mine);
     }
@@ -192,7 +193,8 @@ static int shoot(struct shot *s)
         if (write_entry(s, XVM_PILL_NONE) < 0)
             return complain(s, XVM_DISK_UNKNOWN, s->disk.why);
         return complain(s, XVM_DISK_FAILED,
-                        claimed ? "it is about to give one to this host: stepped back" : s->disk.why);
+                        claimed ? "it is about to give one to this host: stepped back"
+                                : s->disk.why);
     }
     r = write_entry(s, XVM_PILL_DEATH);
     if (r == 0)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The cycles of the shared disk: writes this host's slot, reads all of it, tells the keeper. A cycle that
- * does not succeed is told to nobody: whoever waits for it knows nothing, and that is the truth. */
+/* The cycles of the shared disk: writes this host's slot, reads all of it, tells the keeper. A
+ * cycle that does not succeed is told to nobody: whoever waits for it knows nothing, and that is
+ * the truth. */
 #include "disk_main.h"
 
 #include <errno.h>
@@ -67,8 +68,8 @@ static void say(struct runner *r, const char *trouble)
 static void connect_keeper(struct runner *r)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int n = snprintf(address.sun_path, sizeof(address.sun_path), "%s/keeper-disk.sock",
-                     r->o->run_dir);
+    int n =
+        snprintf(address.sun_path, sizeof(address.sun_path), "%s/keeper-disk.sock", r->o->run_dir);
 
     if (n < 0 || (size_t)n >= sizeof(address.sun_path))
         return;
@@ -111,14 +112,15 @@ static void tell_keeper(struct runner *r)
 
 /* --------------------------------------------------------------------------------------- cycle */
 
-/* The disk must still be the one whose pills this process has seen; another one is another's word. */
+/* The disk must still be the one whose pills this process has seen; another one is another's word.
+ */
 static int find_slot(struct runner *r)
 {
     const struct xvm_disk_header *h = &r->disk.view.header;
 
     if (r->o->cluster && strcmp(h->cluster, r->o->cluster) != 0) {
-        snprintf(r->disk.why, sizeof(r->disk.why), "belongs to the cluster %s, not to %s", h->cluster,
-                 r->o->cluster);
+        snprintf(r->disk.why, sizeof(r->disk.why), "belongs to the cluster %s, not to %s",
+                 h->cluster, r->o->cluster);
         return -ESTALE;
     }
     if (xvm_disk_slot_of(h, r->o->self) < 0) {

@@ -424,7 +424,8 @@ static int pill_args(struct launch *launch, const char *disk, ha_node node,
         {"--disk", uuid_text(&p->disk)},
         {"--run-dir", strdup(p->run_dir)},
     };
-    bool room = (v[n++] = xvm_child_find("xvm-ha-disk", "XVM_HA_DISK")) && (v[n++] = strdup("pill"));
+    bool room =
+        (v[n++] = xvm_child_find("xvm-ha-disk", "XVM_HA_DISK")) && (v[n++] = strdup("pill"));
     for (size_t i = 0; i < sizeof(values) / sizeof(*values); i++) {
         room = room && values[i][1] && (v[n] = strdup(values[i][0]));
         if (!room) {
@@ -445,8 +446,8 @@ static int prepare_pill(struct launch *launch, ha_node node, uint32_t index,
     if (!host || index >= host->nlevels || host->levels[index].kind != HA_FENCE_DISK ||
         !config->disk.path) {
         snprintf(launch->why, sizeof(launch->why),
-                 "node %u has no fence level %u on a shared disk in this host's configuration", node,
-                 index + 1);
+                 "node %u has no fence level %u on a shared disk in this host's configuration",
+                 node, index + 1);
         return -ENOENT;
     }
     memcpy(launch->host, host->name, sizeof(launch->host));

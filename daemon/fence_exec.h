@@ -23,7 +23,8 @@ void xvm_fencer_set_config(struct xvm_fencer *fencer, const struct ha_config *co
  * call is HA_RESULT_FAILED only when the agent said so itself; time-outs, signals and nonsense are
  * HA_RESULT_UNKNOWN. */
 void xvm_fencer_launch(struct xvm_fencer *fencer, uint64_t id, ha_node node, uint32_t level);
-/* A level of the shared disk: xvm-ha-disk writes a pill for that life and waits. The strings are copied. */
+/* A level of the shared disk: xvm-ha-disk writes a pill for that life and waits. The strings are
+ * copied. */
 struct xvm_fence_pill {
     ha_node self;
     struct ha_uuid boot, target_boot, disk;

@@ -198,13 +198,15 @@ static void follow_timeout(struct keeper *k)
         take_back_late_pet(k);
 }
 
-/* A poison pill: nobody pets any more; with the shortest time that the device takes it is over sooner. */
+/* A poison pill: nobody pets any more; with the shortest time that the device takes it is over
+ * sooner. */
 static void die(struct keeper *k)
 {
     if (k->died)
         return;
     k->died = true;
-    xvm_log(HA_SEV_ALERT, "a poison pill for this host is on the shared disk: the watchdog resets it");
+    xvm_log(HA_SEV_ALERT,
+            "a poison pill for this host is on the shared disk: the watchdog resets it");
     for (unsigned seconds = 1; seconds < k->dog.seconds; seconds *= 2)
         if (xvm_watchdog_set_timeout(&k->dog, seconds) == 0)
             return;

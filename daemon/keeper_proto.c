@@ -182,7 +182,8 @@ int xvm_keeper_get_orders(const unsigned char *data, size_t len, ha_node *ret_se
         orders.pill_void = (uint32_t)get(&r, 4);
         get_uuid(&r, &orders.disk_id);
     }
-    if (r.bad || orders.disk_ms < 0 || orders.lease_ms < 0 || orders.watchdog_ms < 0 || orders.beat_ms < 0)
+    if (r.bad || orders.disk_ms < 0 || orders.lease_ms < 0 || orders.watchdog_ms < 0 ||
+        orders.beat_ms < 0)
         return -EBADMSG;
     *ret_self = self;
     *ret_orders = orders;

@@ -18,7 +18,7 @@ struct xvm_keeper_state {
     uint64_t seq_applied; /* of the orders that came by this connection; 0: none yet */
     ha_ms lease_until;
     bool armed;
-    ha_ms disk_t;      /* -1: none */
+    ha_ms disk_t; /* -1: none */
     struct ha_uuid disk_id;
     uint32_t disk_gen; /* 0: no lease depends on the disk */
     bool pilled;
@@ -59,7 +59,8 @@ int xvm_keeper_get_orders(const unsigned char *data, size_t len, ha_node *ret_se
 size_t xvm_keeper_put_word(unsigned char *buffer, const struct xvm_disk_word *word);
 int xvm_keeper_get_word(const unsigned char *data, size_t len, struct xvm_disk_word *ret_word);
 size_t xvm_keeper_put_answer(unsigned char *buffer, const struct xvm_disk_answer *answer);
-int xvm_keeper_get_answer(const unsigned char *data, size_t len, struct xvm_disk_answer *ret_answer);
+int xvm_keeper_get_answer(const unsigned char *data, size_t len,
+                          struct xvm_disk_answer *ret_answer);
 int xvm_keeper_get_state(const unsigned char *data, size_t len, struct xvm_keeper_state *ret_state);
 
 #endif

@@ -238,8 +238,8 @@ static json_t *host_json(struct status *st, size_t i)
         (json_int_t)h->loss, "fence_level", (json_int_t)h->fence_level, "ordered", h->ordered,
         "quarantined", h->quarantined, "losses", (json_int_t)h->flaps, "guests",
         (json_int_t)st->guests_on[i], "memory_kib", (json_int_t)h->memory_kib, "memory_used_kib",
-        (json_int_t)h->memory_used_kib, "why", xvm_json_text(h->why), "disk_ok", h->disk_ok, "disk_bound", h->disk_bound,
-        "disk_age_ms", (json_int_t)h->disk_age_ms);
+        (json_int_t)h->memory_used_kib, "why", xvm_json_text(h->why), "disk_ok", h->disk_ok,
+        "disk_bound", h->disk_bound, "disk_age_ms", (json_int_t)h->disk_age_ms);
 }
 
 /* How a move goes, or why the last one failed; null: nothing to tell. */
@@ -285,21 +285,20 @@ static json_t *head_json(const struct status *st, const struct ha_config *config
     const struct ha_status *s = &st->s;
     ha_ms lease = s->lease_until > st->now ? s->lease_until - st->now : 0;
 
-    return json_pack("{s:s, s:o, s:o, s:o, s:b, s:s, s:o, s:{s:I, s:o}, s:b, s:b, s:b, s:I, s:b, "
-                     "s:b, s:b, s:b, s:b, s:b, s:I, s:I, s:o, s:o, s:{s:b, s:b, s:I, s:b}}",
-                     "version", XVM_VERSION, "cluster",
-                     xvm_json_text(config != NULL ? config->cluster_name : ""), "self",
-                     node_name(st, s->self), "coordinator", node_name(st, s->coordinator),
-                     "quorate", s->quorate, "phase", ha_phase_name(s->phase), "sentence",
-                     xvm_json_text(s->sentence), "epoch", "number", (json_int_t)s->epoch.number,
-                     "host", node_name(st, s->epoch.node), "founded", s->founded, "synced",
-                     s->synced, "waiting", s->waiting, "lease_ms", (json_int_t)lease, "lapsed", s->lapsed,
-                     "unheard", s->unheard, "keeper", s->keeper, "armed", s->armed, "leaving",
-                     s->leaving, "empty", s->empty, "head", (json_int_t)s->head.i, "stable",
-                     (json_int_t)s->stable.i, "survivor", node_name(st, s->survivor),
-                     "survivor_why", xvm_json_text(s->survivor_why), "disk", "configured",
-                     s->disk_configured, "needed", s->disk_on, "age_ms",
-                     (json_int_t)s->disk_age_ms, "pilled", s->pilled);
+    return json_pack(
+        "{s:s, s:o, s:o, s:o, s:b, s:s, s:o, s:{s:I, s:o}, s:b, s:b, s:b, s:I, s:b, "
+        "s:b, s:b, s:b, s:b, s:b, s:I, s:I, s:o, s:o, s:{s:b, s:b, s:I, s:b}}",
+        "version", XVM_VERSION, "cluster",
+        xvm_json_text(config != NULL ? config->cluster_name : ""), "self", node_name(st, s->self),
+        "coordinator", node_name(st, s->coordinator), "quorate", s->quorate, "phase",
+        ha_phase_name(s->phase), "sentence", xvm_json_text(s->sentence), "epoch", "number",
+        (json_int_t)s->epoch.number, "host", node_name(st, s->epoch.node), "founded", s->founded,
+        "synced", s->synced, "waiting", s->waiting, "lease_ms", (json_int_t)lease, "lapsed",
+        s->lapsed, "unheard", s->unheard, "keeper", s->keeper, "armed", s->armed, "leaving",
+        s->leaving, "empty", s->empty, "head", (json_int_t)s->head.i, "stable",
+        (json_int_t)s->stable.i, "survivor", node_name(st, s->survivor), "survivor_why",
+        xvm_json_text(s->survivor_why), "disk", "configured", s->disk_configured, "needed",
+        s->disk_on, "age_ms", (json_int_t)s->disk_age_ms, "pilled", s->pilled);
 }
 
 /* Guests count themselves onto their hosts, so they are asked first; what is wrong with a host

@@ -393,7 +393,8 @@ static void act_worker(struct ha *ha, uint32_t i, const struct ha_guest_fact *g)
     }
 }
 
-/* A host that has lost the shared disk is a member like the others, and says what it holds no more. */
+/* A host that has lost the shared disk is a member like the others, and says what it holds no more.
+ */
 static void give_back(struct ha *ha, uint32_t i)
 {
     struct ha_local *l = &ha->locals[i];
@@ -528,8 +529,7 @@ static void tell_fences(struct ha *ha)
 uint8_t ha_host_flags(const struct ha *ha)
 {
     return (uint8_t)((ha->inventory ? HA_HOST_INVENTORY : 0) | (ha->keeper ? HA_HOST_KEEPER : 0) |
-                     (ha->armed ? HA_HOST_ARMED : 0) |
-                     (ha->log.failed ? HA_HOST_NO_JOURNAL : 0) |
+                     (ha->armed ? HA_HOST_ARMED : 0) | (ha->log.failed ? HA_HOST_NO_JOURNAL : 0) |
                      (ha_disk_ok(ha) ? HA_HOST_DISK : 0));
 }
 
@@ -553,8 +553,8 @@ static void tell_host(struct ha *ha)
                         .look = ha->look_index};
     if (ha_disk_ok(ha))
         t.boot = ha->disk_id;
-    bool disk = (ha->config->disk.timeout_ms > 0 || ha->orders.disk == HA_DISK_ON) &&
-                !ha->disk_said;
+    bool disk =
+        (ha->config->disk.timeout_ms > 0 || ha->orders.disk == HA_DISK_ON) && !ha->disk_said;
     if (disk || t.look != ha->host_told.look || t.mig != ha->host_told.mig ||
         t.guest != ha->host_told.guest || t.inc != ha->host_told.inc ||
         t.how != ha->host_told.how || !ha_uuid_eq(&t.boot, &ha->host_told.boot)) {

@@ -158,18 +158,19 @@ int ha_timers_check(const struct ha_timers *timers, ha_ms token_ms, ha_ms consen
                     struct ha_error *ret_error);
 
 /* How long after a poison pill was certainly on the disk its host is certainly dead or empty:
- * D + W + M. A host bound to the disk has a lease only until D after the *start* of the last cycle that
- * read every slot and found no pill for it. A cycle that starts after the pill was written finds it or
- * fails; so the lease ends at most D after the write, the watchdog is petted no more, and W later the
- * host is reset, whether it can read the disk or not. M is what clocks may differ by over D + W, and
- * never less than `margin_ms`. Pure. */
+ * D + W + M. A host bound to the disk has a lease only until D after the *start* of the last cycle
+ * that read every slot and found no pill for it. A cycle that starts after the pill was written
+ * finds it or fails; so the lease ends at most D after the write, the watchdog is petted no more,
+ * and W later the host is reset, whether it can read the disk or not. M is what clocks may differ
+ * by over D + W, and never less than `margin_ms`. Pure. */
 ha_ms ha_disk_bound(ha_ms timeout_ms, ha_ms watchdog_ms, ha_ms margin_ms);
 
-/* Is the disk's timing safe and calm: D and W in range, D long enough that hosts which all lose the disk
- * agree on doing without it before anybody's lease ends, and not shorter than what the storage itself
- * takes to give up (`storage_ms`; 0: not known). 0, or -EINVAL with the numbers in ret_error->text. */
-int ha_disk_check(const struct ha_disk_config *disk, const struct ha_timers *timers, ha_ms storage_ms,
-                  struct ha_error *ret_error);
+/* Is the disk's timing safe and calm: D and W in range, D long enough that hosts which all lose the
+ * disk agree on doing without it before anybody's lease ends, and not shorter than what the storage
+ * itself takes to give up (`storage_ms`; 0: not known). 0, or -EINVAL with the numbers in
+ * ret_error->text. */
+int ha_disk_check(const struct ha_disk_config *disk, const struct ha_timers *timers,
+                  ha_ms storage_ms, struct ha_error *ret_error);
 /* The least D for these timers. */
 ha_ms ha_disk_timeout_min(const struct ha_timers *timers, ha_ms interval_ms, ha_ms storage_ms);
 

@@ -30,9 +30,9 @@ struct ha_member {
     ha_ms cuts_at[HA_HOSTS_MAX]; /* our clock when that acknowledgement was delivered */
     size_t ncuts;
     bool leaving;
-    bool disk_told, disk_ok;           /* it said whether it reads and writes the shared disk */
-    struct ha_uuid disk_id;            /* and which one that is */
-    uint32_t bound_gen;                /* it said that it needs the disk, by this decision; 0: not */
+    bool disk_told, disk_ok; /* it said whether it reads and writes the shared disk */
+    struct ha_uuid disk_id;  /* and which one that is */
+    uint32_t bound_gen;      /* it said that it needs the disk, by this decision; 0: not */
     ha_ms bound_ms;
 };
 
@@ -232,12 +232,12 @@ struct ha {
     struct ha_peer_beat peers[HA_HOSTS_MAX];
     size_t npeers;
     bool lease_said;
-    ha_ms disk_t;                      /* start of the keeper's last good cycle of the disk; -1: none */
-    struct ha_uuid disk_id;            /* which disk that was */
+    ha_ms disk_t;           /* start of the keeper's last good cycle of the disk; -1: none */
+    struct ha_uuid disk_id; /* which disk that was */
     bool pilled, disk_late_said, disk_said, disk_odd_said;
-    uint64_t disk_seq;                 /* orders that first carried this disk_gen */
-    ha_ms bound_at;                    /* earlier leases are over then; INT64_MAX: not applied yet */
-    uint32_t bound_told;               /* in this view */
+    uint64_t disk_seq;   /* orders that first carried this disk_gen */
+    ha_ms bound_at;      /* earlier leases are over then; INT64_MAX: not applied yet */
+    uint32_t bound_told; /* in this view */
     ha_ms disk_some_since, disk_none_since; /* coordinator: some host, none, has the disk; 0: no */
 
     /* this host's guests (acts.c) */
@@ -368,8 +368,8 @@ bool ha_may_live(const struct ha_host_fact *h);
 /* When h's present life wrote to the disk last, as this host saw it; 0: never. */
 ha_ms ha_disk_seen(const struct ha *ha, const struct ha_host_fact *h);
 const char *ha_disk_unfit(const struct ha *ha, const struct ha_member *m);
-/* What has to pass between a pill and the certainty that host h is dead or empty; -1 with a reason: a pill
- * proves nothing about it. */
+/* What has to pass between a pill and the certainty that host h is dead or empty; -1 with a reason:
+ * a pill proves nothing about it. */
 ha_ms ha_pill_wait(const struct ha *ha, const struct ha_host_fact *h, const char **ret_why);
 /* restraint.c: indices are those of the facts' hosts */
 ha_ms ha_turn_at(const struct ha *ha, size_t i);

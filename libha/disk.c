@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The shared disk: whether leases need it, which hosts work by that, and what a poison pill proves.
  *
- * A host is *bound* to the disk when its keeper grants a lease only until D after the last look at the
- * disk (ha_disk_bound() says why that kills), when no lease from before that is left, and when it has
- * said so and that is a fact. Only against a bound host a pill proves anything. When no host at all has
- * the disk any more but they see each other, a fact frees them all, and nobody is stopped; a host that
- * is lost does not hear of it, and stays bound in the facts, too. */
+ * A host is *bound* to the disk when its keeper grants a lease only until D after the last look at
+ * the disk (ha_disk_bound() says why that kills), when no lease from before that is left, and when
+ * it has said so and that is a fact. Only against a bound host a pill proves anything. When no host
+ * at all has the disk any more but they see each other, a fact frees them all, and nobody is
+ * stopped; a host that is lost does not hear of it, and stays bound in the facts, too. */
 #include "core.h"
 
 enum { NONE_FOR = 1000 }; /* ms that nobody must have the disk: daemons start anew, too */
@@ -20,7 +20,8 @@ static bool configured(const struct ha *ha)
     return ha->config->disk.timeout_ms > 0;
 }
 
-/* D: while the disk is needed, the decision's; a file that was changed on this host first counts later. */
+/* D: while the disk is needed, the decision's; a file that was changed on this host first counts
+ * later. */
 static ha_ms timeout(const struct ha *ha)
 {
     return ha->orders.disk == HA_DISK_ON ? ha->orders.disk_ms : ha->config->disk.timeout_ms;
@@ -29,14 +30,13 @@ static ha_ms timeout(const struct ha *ha)
 /* Half of the time is kept for agreeing on what to do about it. */
 bool ha_disk_ok(const struct ha *ha)
 {
-    return ha->keeper && ha->disk_t >= 0 && !ha->pilled &&
-           ha->now < ha->disk_t + timeout(ha) / 2;
+    return ha->keeper && ha->disk_t >= 0 && !ha->pilled && ha->now < ha->disk_t + timeout(ha) / 2;
 }
 
 /* -------------------------------------------------------------------------------- this host */
 
-/* A host needs the disk no more when that is stable and it is a member by the same facts. Who is lost
- * may be told so, too, but whoever writes a pill for it goes by what was before. */
+/* A host needs the disk no more when that is stable and it is a member by the same facts. Who is
+ * lost may be told so, too, but whoever writes a pill for it goes by what was before. */
 void ha_disk_orders(struct ha *ha, struct ha_keeper_orders *o)
 {
     bool careful = HA_GUARD(ha, DISK_STABLE);
@@ -77,8 +77,8 @@ void ha_disk_keeper(struct ha *ha, const struct ha_event *event)
     }
     if (ha->orders.disk == HA_DISK_ON && ha->bound_at == INT64_MAX &&
         ha->keeper_applied >= ha->disk_seq && event->u.keeper.disk_gen == ha->orders.disk_gen)
-        ha->bound_at = HA_GUARD(ha, DISK_FLOOR) && ha->lease_until > ha->now ? ha->lease_until
-                                                                           : ha->now;
+        ha->bound_at =
+            HA_GUARD(ha, DISK_FLOOR) && ha->lease_until > ha->now ? ha->lease_until : ha->now;
 }
 
 static void say_late(struct ha *ha)
@@ -112,9 +112,8 @@ void ha_disk_tell(struct ha *ha)
         ha_wake(ha, ha->bound_at);
         return;
     }
-    struct ha_tell t = {.kind = HA_TELL_BOUND,
-                        .loss = ha->orders.disk_gen,
-                        .inc = (uint64_t)ha->orders.disk_ms};
+    struct ha_tell t = {
+        .kind = HA_TELL_BOUND, .loss = ha->orders.disk_gen, .inc = (uint64_t)ha->orders.disk_ms};
     ha->bound_told = ha->orders.disk_gen;
     ha_tell_send(ha, &t);
 }
@@ -157,12 +156,13 @@ static void say_odd(struct ha *ha, const struct ha_member *m)
     if (!ha->disk_odd_said)
         ha_report(ha, HA_REPORT_DISK, HA_SEV_ALERT, m->node, NULL,
                   "%s has another shared disk than the others: is the same path the same storage "
-                  "everywhere?", ha_host_name(ha, m->node));
+                  "everywhere?",
+                  ha_host_name(ha, m->node));
     ha->disk_odd_said = true;
 }
 
-/* Needed once everybody has it, or some have it for a while and the others are the ones with a trouble.
- * Not needed any more when nobody has it: then the disk is the trouble, and no host. */
+/* Needed once everybody has it, or some have it for a while and the others are the ones with a
+ * trouble. Not needed any more when nobody has it: then the disk is the trouble, and no host. */
 static bool needed(struct ha *ha)
 {
     const struct ha_facts *f = &ha->prop;
@@ -192,9 +192,8 @@ static bool needed(struct ha *ha)
 void ha_decide_disk(struct ha *ha)
 {
     bool want = needed(ha);
-    struct ha_fact fact = {.kind = HA_FACT_DISK,
-                           .level = want,
-                           .lease_ms = want ? ha->config->disk.timeout_ms : 0};
+    struct ha_fact fact = {
+        .kind = HA_FACT_DISK, .level = want, .lease_ms = want ? ha->config->disk.timeout_ms : 0};
     if (want)
         fact.boot = which(ha);
     if (want != ha->prop.disk_on)

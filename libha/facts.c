@@ -161,7 +161,8 @@ static bool note_fits(const struct ha_host_fact *h, const struct ha_fact *f)
     return f->level >= 1 && f->level <= HA_TURNS && h->turn != f->level;
 }
 
-/* The shared disk: each decision has a number, so that what a host said under an earlier one is void. */
+/* The shared disk: each decision has a number, so that what a host said under an earlier one is
+ * void. */
 static bool disk_fits(const struct ha_facts *facts, const struct ha_fact *f)
 {
     if (f->kind == HA_FACT_DISK)
@@ -169,7 +170,8 @@ static bool disk_fits(const struct ha_facts *facts, const struct ha_fact *f)
                (f->level == 0 || (f->level == 1 && f->lease_ms > 0));
     const struct ha_host_fact *h = ha_facts_host(facts, f->host);
     return h && h->state == HA_HOST_IN && ha_uuid_eq(&h->boot, &f->boot) && facts->disk_on &&
-           (f->loss == facts->disk_gen || !HA_GUARD(facts, DISK_GEN)) && f->lease_ms == facts->disk_ms && h->disk_ms == 0;
+           (f->loss == facts->disk_gen || !HA_GUARD(facts, DISK_GEN)) &&
+           f->lease_ms == facts->disk_ms && h->disk_ms == 0;
 }
 
 static bool guest_fits(const struct ha_facts *facts, const struct ha_fact *f)
@@ -302,7 +304,8 @@ static void apply_in(struct ha_facts *facts, struct ha_host_fact *h, const struc
 {
     bool same = ha_uuid_eq(&h->boot, &f->boot);
     if (!same || h->disk_gen != facts->disk_gen)
-        h->disk_ms = 0; /* what it said of the disk was another life's, or before the last decision */
+        h->disk_ms =
+            0; /* what it said of the disk was another life's, or before the last decision */
     if (h->state == HA_HOST_DEAD && same && h->how == HA_CONF_DEVICE)
         h->distrusted = true; /* rule 24: a device said off and the same life returns */
     if (h->state != HA_HOST_IN || !same)

@@ -30,8 +30,8 @@ enum ha_fact_kind {
     HA_FACT_MIG,
     HA_FACT_COMMIT,
     HA_FACT_ABORT,
-    HA_FACT_CLEAR,  /* an operator, or a calm time, clears failures and quarantine */
-    HA_FACT_VOTERS, /* fence-only mode: the voters that count from here on (rule 26) */
+    HA_FACT_CLEAR,   /* an operator, or a calm time, clears failures and quarantine */
+    HA_FACT_VOTERS,  /* fence-only mode: the voters that count from here on (rule 26) */
     HA_FACT_REPLACE, /* an operator admits another machine under a known node id */
     HA_FACT_VACATED, /* the source of a committed migration holds nothing of the guest any more */
     HA_FACT_RECALL,  /* stop it where it runs, start it on `host` (a move by stop and start) */
@@ -39,9 +39,10 @@ enum ha_fact_kind {
     HA_FACT_ORDER, /* LOST, because an operator wants the host fenced, though it may be a member */
     HA_FACT_CALM,  /* a host's losses are forgotten: a quiet time, or an operator */
     HA_FACT_TURN,  /* fence-only, two hosts: whose turn to fence is first (level: 1 + turn) */
-    HA_FACT_DISK,  /* from here on leases need the shared disk, or not (level: 1, 0; lease_ms: D; boot:
-                      identity of the disk) */
-    HA_FACT_BOUND, /* a host works by that: its lease ends without the disk (loss: disk_gen, lease_ms) */
+    HA_FACT_DISK,  /* from here on leases need the shared disk, or not (level: 1, 0; lease_ms: D;
+                      boot:  identity of the disk) */
+    HA_FACT_BOUND, /* a host works by that: its lease ends without the disk (loss: disk_gen,
+                      lease_ms) */
     HA_FACT_COUNT
 };
 
@@ -115,8 +116,8 @@ struct ha_host_fact {
     uint8_t flaps;     /* losses since it was calm for a while */
     uint8_t turn;      /* two hosts: 1 + its turn to fence; 0: by node id */
     bool distrusted;   /* a device said off and the same life came back */
-    ha_ms disk_ms;     /* this life's lease ends this long after its last look at the disk; 0: it does
-                          not need the disk, or nobody knows */
+    ha_ms disk_ms; /* this life's lease ends this long after its last look at the disk; 0: it does
+                      not need the disk, or nobody knows */
     uint32_t disk_gen; /* of the decision that disk_ms follows */
 };
 
@@ -155,10 +156,10 @@ struct ha_facts {
     struct ha_uuid cluster; /* zero: nothing founded */
     uint32_t tbl;
     uint64_t next_inc, next_mig; /* never reused */
-    bool disk_on;      /* leases need the shared disk */
-    uint32_t disk_gen; /* decisions about that so far */
-    ha_ms disk_ms;     /* D, with disk_on */
-    struct ha_uuid disk_id; /* and which disk that is */
+    bool disk_on;                /* leases need the shared disk */
+    uint32_t disk_gen;           /* decisions about that so far */
+    ha_ms disk_ms;               /* D, with disk_on */
+    struct ha_uuid disk_id;      /* and which disk that is */
     struct ha_host_fact hosts[HA_HOSTS_MAX];
     size_t nhosts;
     struct ha_guest_fact *guests;

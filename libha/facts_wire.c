@@ -242,8 +242,8 @@ static void put_host(struct ha_put *put, const struct ha_host_fact *h)
     ha_put_u32(put, h->disk_gen);
 }
 
-/* The cluster's own word on the disk goes with each host's record: what comes behind the hosts has no
- * length that an older version could pass over. */
+/* The cluster's own word on the disk goes with each host's record: what comes behind the hosts has
+ * no length that an older version could pass over. */
 static void put_disk(struct ha_put *put, const struct ha_facts *facts)
 {
     ha_put_u8(put, facts->disk_on);

@@ -206,9 +206,10 @@ struct ha_event {
             ha_ms lease_until;    /* the lease holds while now < lease_until */
             bool armed;           /* a watchdog is armed and petted */
             ha_ms disk_t;         /* start of the last good cycle of the shared disk; -1: none */
-            uint32_t disk_gen;    /* it grants no lease without the disk, by this decision; 0: it does */
+            uint32_t
+                disk_gen; /* it grants no lease without the disk, by this decision; 0: it does */
             struct ha_uuid disk_id; /* which disk that was */
-            bool pilled;          /* it has read a poison pill for this life: the host will die */
+            bool pilled;            /* it has read a poison pill for this life: the host will die */
             const struct ha_peer_beat *peers;
             size_t npeers;
         } keeper;
@@ -345,7 +346,7 @@ enum ha_report {
 enum ha_disk_order {
     HA_DISK_OFF = 0, /* the lease does not need the disk */
     HA_DISK_ON,      /* it does */
-    HA_DISK_KEEP,    /* as it did (the daemon does not know the facts): if it never knew, no lease */
+    HA_DISK_KEEP, /* as it did (the daemon does not know the facts): if it never knew, no lease */
 };
 
 /* Orders for the keeper: all of them every time, the newest replaces the older ones. */
@@ -367,8 +368,8 @@ struct ha_keeper_orders {
     } cut[HA_HOSTS_MAX];              /* lives that must not be echoed (rule 21) */
     size_t ncut;
     enum ha_disk_order disk;
-    uint32_t disk_gen;  /* number of the decision that `disk` follows; an older one is void */
-    ha_ms disk_ms;      /* D, with ON */
+    uint32_t disk_gen;      /* number of the decision that `disk` follows; an older one is void */
+    ha_ms disk_ms;          /* D, with ON */
     struct ha_uuid disk_id; /* with ON: no other disk counts */
     uint32_t pill_void; /* pills for losses up to this one are void: the host was admitted since */
 };
@@ -510,7 +511,7 @@ struct ha_host_status {
     bool disk_told;         /* disk_ok is known: it told of itself in this view */
     bool disk_ok;           /* it reads and writes the shared disk */
     bool disk_bound;        /* its lease needs the disk: a poison pill ends it for certain */
-    ha_ms disk_age_ms;      /* since its slot on the disk was seen to change; -1: never, by this host */
+    ha_ms disk_age_ms; /* since its slot on the disk was seen to change; -1: never, by this host */
     uint64_t memory_kib, memory_used_kib;
     char why[HA_TEXT_MAX];  /* what it waits for and the operator's way out; "" if all is well */
 };
@@ -557,8 +558,8 @@ struct ha_status {
     bool leaving;       /* HA_EV_SHUTDOWN came */
     bool empty;
     bool disk_configured, disk_on; /* there is a shared disk; leases need it now */
-    ha_ms disk_age_ms;  /* since the start of our last good cycle of it; -1: none */
-    bool pilled;        /* this host has read a poison pill and is about to die */
+    ha_ms disk_age_ms;             /* since the start of our last good cycle of it; -1: none */
+    bool pilled;                   /* this host has read a poison pill and is about to die */
     ha_node survivor;   /* two hosts: who would survive a split; 0: no such cluster */
     char survivor_why[HA_TEXT_MAX];
     char sentence[HA_TEXT_MAX]; /* what this daemon is doing, for STATUS= and `status` */

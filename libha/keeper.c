@@ -262,8 +262,7 @@ static void order_disk(struct ha_keeper *k, const struct ha_keeper_orders *order
         k->pill_void = orders->pill_void;
     if (orders->disk == HA_DISK_KEEP || orders->disk_gen < k->disk_gen)
         return;
-    if (orders->disk == HA_DISK_ON &&
-        (k->disk != HA_DISK_ON || k->disk_gen != orders->disk_gen))
+    if (orders->disk == HA_DISK_ON && (k->disk != HA_DISK_ON || k->disk_gen != orders->disk_gen))
         k->disk_floor = lease;
     k->disk = orders->disk;
     k->disk_gen = orders->disk_gen;
@@ -379,8 +378,9 @@ static bool on_peer_beat(struct ha_keeper *k, ha_node from, const struct beat *b
     return changed;
 }
 
-/* A cycle with a pill for this life is the end of it, unless the host was admitted again after the loss
- * that the pill is for; a keeper without orders does not know, and only does not count it as good. */
+/* A cycle with a pill for this life is the end of it, unless the host was admitted again after the
+ * loss that the pill is for; a keeper without orders does not know, and only does not count it as
+ * good. */
 static bool on_disk(struct ha_keeper *k, const struct ha_keeper_event *event)
 {
     ha_ms t = event->u.disk.t;
@@ -393,9 +393,8 @@ static bool on_disk(struct ha_keeper *k, const struct ha_keeper_event *event)
     k->disk_heard = event->u.disk.disk;
     for (size_t i = 0; i < event->u.disk.nseen; i++) {
         const struct ha_disk_seen *seen = &event->u.disk.seen[i];
-        struct ha_keeper_peer *peer = seen->node == k->self || seen->node == 0
-                                          ? NULL
-                                          : take_slot(k, seen->node);
+        struct ha_keeper_peer *peer =
+            seen->node == k->self || seen->node == 0 ? NULL : take_slot(k, seen->node);
         if (peer) {
             peer->disk_ms = seen->changed_ms;
             peer->disk_boot = seen->boot;

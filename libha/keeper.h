@@ -50,11 +50,11 @@ struct ha_keeper {
     /* the shared disk; see ha_disk_bound() */
     enum ha_disk_order disk; /* KEEP: never told, so no lease */
     uint32_t disk_gen;
-    ha_ms disk_ms;    /* D */
-    struct ha_uuid disk_id;   /* the disk that counts, with ON */
+    ha_ms disk_ms;             /* D */
+    struct ha_uuid disk_id;    /* the disk that counts, with ON */
     struct ha_uuid disk_heard; /* the one of the latest cycle */
-    ha_ms disk_t;     /* start of the latest good cycle; -1: none */
-    ha_ms disk_floor; /* end of the lease from before the disk was needed */
+    ha_ms disk_t;              /* start of the latest good cycle; -1: none */
+    ha_ms disk_floor;          /* end of the lease from before the disk was needed */
     uint32_t pill_void;
     bool pilled;
 };
@@ -84,7 +84,7 @@ enum ha_keeper_event_type {
     HA_KEV_ORDERS, /* the daemon's orders */
     HA_KEV_DEVICE, /* the watchdog device could be armed (armed=true) or not. Arm it when a result
                       says `arm`, never before: opening a device pets it */
-    HA_KEV_DISK, /* the disk's process has done a good cycle: own slot written, all slots read */
+    HA_KEV_DISK,   /* the disk's process has done a good cycle: own slot written, all slots read */
     HA_KEV_DISCONNECTED, /* corosync gone: beats cannot be sent; the lease runs out by itself */
 };
 
@@ -101,10 +101,10 @@ struct ha_keeper_event {
         struct ha_ring ring;
         bool armed;
         struct {
-            ha_ms t;       /* when the cycle began */
+            ha_ms t;             /* when the cycle began */
             struct ha_uuid disk; /* identity of the disk */
-            bool pill;     /* somebody's slot holds a poison pill for this life */
-            uint32_t loss; /* the loss it is for; of several pills the latest */
+            bool pill;           /* somebody's slot holds a poison pill for this life */
+            uint32_t loss;       /* the loss it is for; of several pills the latest */
             const struct ha_disk_seen *seen;
             size_t nseen;
         } disk;

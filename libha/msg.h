@@ -89,11 +89,16 @@ enum ha_tell_kind {
                            boot: identity of the shared disk that it reads and writes */
     HA_TELL_DEFINE,     /* a definition of the guest; boot: its hash, inc: its memory in KiB, how:
                            ha_def_flags, mig: 1 if an operator changed it */
-    HA_TELL_BOUND,      /* this host's lease needs the shared disk; loss: by which decision, inc: D */
+    HA_TELL_BOUND, /* this host's lease needs the shared disk; loss: by which decision, inc: D */
 };
 
-enum { HA_HOST_INVENTORY = 1, HA_HOST_KEEPER = 2, HA_HOST_ARMED = 4, HA_HOST_NO_JOURNAL = 8,
-       HA_HOST_DISK = 16 };
+enum {
+    HA_HOST_INVENTORY = 1,
+    HA_HOST_KEEPER = 2,
+    HA_HOST_ARMED = 4,
+    HA_HOST_NO_JOURNAL = 8,
+    HA_HOST_DISK = 16
+};
 
 struct ha_tell {
     enum ha_tell_kind kind;

@@ -45,9 +45,10 @@ ha_ms ha_turn_at(const struct ha *ha, size_t i)
     return ha->now + HA_TURNS * turn + at - in_round;
 }
 
-/* The tie-breaker of two hosts that need the shared disk: in its turn a host launches nothing before it
- * has looked at the disk once since the turn began. So it has seen the other one's pill, if there is one,
- * and a host that has lost the disk fences nobody: it could not run a guest either. */
+/* The tie-breaker of two hosts that need the shared disk: in its turn a host launches nothing
+ * before it has looked at the disk once since the turn began. So it has seen the other one's pill,
+ * if there is one, and a host that has lost the disk fences nobody: it could not run a guest
+ * either. */
 bool ha_turn_looked(const struct ha *ha, size_t i)
 {
     const struct ha_host_fact *self = ha_facts_host(&ha->prop, ha->self);

@@ -68,8 +68,10 @@ static void sentence(const struct ha *ha, struct ha_status *s)
     else if (ha->pilled)
         ha_say(dst, size, "this host was given a poison pill: its watchdog resets it");
     else if (s->lapsed && s->disk_on && !ha_disk_ok(ha))
-        ha_say(dst, size, "this host has lost the shared disk %s: its guests were ended, the others "
-               "start them", ha->config->disk.path ? ha->config->disk.path : "");
+        ha_say(dst, size,
+               "this host has lost the shared disk %s: its guests were ended, the others "
+               "start them",
+               ha->config->disk.path ? ha->config->disk.path : "");
     else if (s->lapsed)
         ha_say(dst, size, "this host's lease has lapsed, its guests were ended: its keeper %s",
                ha->keeper ? "gets no echoes from the other keepers" : "is gone");
@@ -137,13 +139,13 @@ static void disk_why(const struct ha *ha, ha_ms now, const struct ha_host_fact *
 {
     char rest[HA_TEXT_MAX];
     ha_ms seen = ha_disk_seen(ha, h);
-    if (r->member || !seen || !(h->state == HA_HOST_IN || h->state == HA_HOST_LOST ||
-                                h->state == HA_HOST_FENCING))
+    if (r->member || !seen ||
+        !(h->state == HA_HOST_IN || h->state == HA_HOST_LOST || h->state == HA_HOST_FENCING))
         return;
     ha_say(rest, sizeof rest, "%s", r->why);
     if (now < seen + 3 * ha->config->disk.interval_ms + 1000)
-        ha_say(r->why, sizeof r->why, "it lost the network but lives: it writes to the shared disk; %s",
-               rest);
+        ha_say(r->why, sizeof r->why,
+               "it lost the network but lives: it writes to the shared disk; %s", rest);
     else
         ha_say(r->why, sizeof r->why, "it wrote to the shared disk %lu s ago; %s",
                (unsigned long)(now - seen) / 1000, rest);
@@ -200,7 +202,8 @@ static void host_why(const struct ha *ha, ha_ms now, const struct ha_host_fact *
                    "there; see `journalctl -u xvm-had` there");
         else if (shown(ha)->disk_on && r->disk_told && !r->disk_ok)
             ha_say(r->why, sizeof r->why,
-                   "it has lost the shared disk: its guests are ended, it takes none; is its way to the "
+                   "it has lost the shared disk: its guests are ended, it takes none; is its way "
+                   "to the "
                    "storage broken?");
         else if (h->distrusted)
             ha_say(r->why, sizeof r->why, "its fence device lied once: check it");
@@ -258,8 +261,7 @@ static ha_node silent_host(const struct ha *ha)
     for (size_t i = 0; i < shown(ha)->nhosts; i++) {
         const struct ha_member *m = find_member(ha, shown(ha)->hosts[i].node);
         enum ha_host_state state = shown(ha)->hosts[i].state;
-        if (state == HA_HOST_LOST || state == HA_HOST_FENCING ||
-            ha_may_live(&shown(ha)->hosts[i]))
+        if (state == HA_HOST_LOST || state == HA_HOST_FENCING || ha_may_live(&shown(ha)->hosts[i]))
             return shown(ha)->hosts[i].node;
         if (ha_in_ring(ha, shown(ha)->hosts[i].node) && (!m || !m->acked || !m->report.inventory))
             return shown(ha)->hosts[i].node;

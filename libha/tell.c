@@ -113,9 +113,10 @@ static void say_disk(struct ha *ha, const struct ha_fact *f)
                   "the hosts have the shared disk: who loses it for %lu s stops its guests",
                   (unsigned long)f->lease_ms / 1000);
     else
-        ha_report(ha, HA_REPORT_DISK, HA_SEV_ALERT, 0, NULL,
-                  "no host has the shared disk, or it is configured anew: the hosts see each other and "
-                  "go on without it; nobody is stopped for it, and it fences nobody");
+        ha_report(
+            ha, HA_REPORT_DISK, HA_SEV_ALERT, 0, NULL,
+            "no host has the shared disk, or it is configured anew: the hosts see each other and "
+            "go on without it; nobody is stopped for it, and it fences nobody");
 }
 
 static void say_want(struct ha *ha, const struct ha_guest_fact *g, const struct ha_fact *f)

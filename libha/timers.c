@@ -233,8 +233,8 @@ ha_ms ha_disk_timeout_min(const struct ha_timers *t, ha_ms interval_ms, ha_ms st
     return whole_seconds(agree > storage ? agree : storage);
 }
 
-int ha_disk_check(const struct ha_disk_config *disk, const struct ha_timers *timers, ha_ms storage_ms,
-                  struct ha_error *ret_error)
+int ha_disk_check(const struct ha_disk_config *disk, const struct ha_timers *timers,
+                  ha_ms storage_ms, struct ha_error *ret_error)
 {
     ha_ms agree = ha_disk_timeout_min(timers, disk->interval_ms, 0);
     int r;
@@ -244,9 +244,10 @@ int ha_disk_check(const struct ha_disk_config *disk, const struct ha_timers *tim
                         " (a day)");
     r = at_least(ret_error, "the shared disk's interval", disk->interval_ms, 200, "");
     if (r == 0)
-        r = at_least(ret_error, "the shared disk's timeout", disk->timeout_ms, agree,
-                     " (2 x (2 x interval + chair + exchange + 2 x beat + 500 ms), so that hosts which "
-                     "all lose it can agree before anybody stops)");
+        r = at_least(
+            ret_error, "the shared disk's timeout", disk->timeout_ms, agree,
+            " (2 x (2 x interval + chair + exchange + 2 x beat + 500 ms), so that hosts which "
+            "all lose it can agree before anybody stops)");
     if (r == 0 && storage_ms > 0)
         r = at_least(ret_error, "the shared disk's timeout", disk->timeout_ms,
                      ha_disk_timeout_min(timers, disk->interval_ms, storage_ms),

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The shared disk: a plain file that all hosts read and write past every cache. Poison pills, storage
-that one host or all of them lose, garbage, another cluster's disk."""
+"""The shared disk: a plain file that all hosts read and write past every cache. Poison pills,
+storage that one host or all of them lose, garbage, another cluster's disk."""
 import os
 import signal
 import subprocess
@@ -26,8 +26,8 @@ def make_disk(room, nodes, cluster="xvm-ha-test"):
 
 def disk_cluster(room, n=3, levels=("disk",), cluster="xvm-ha-test", **more):
     path = make_disk(room, n, cluster)
-    return Cluster(room, n=n, levels=levels, timers=TIMERS, disk={"path": path, "interval": "300ms"},
-                   **more)
+    return Cluster(room, n=n, levels=levels, timers=TIMERS,
+                   disk={"path": path, "interval": "300ms"}, **more)
 
 
 def host(c, asked, name):
@@ -87,7 +87,7 @@ def case_disk_pill_unread(room):
     for g in guests:
         old = [r for r in c.witness.history(g) if r.host == victim.name][-1]
         new = c.runs_after(g, cut)[0]
-        assert old.last < new.first - 1, f"{g} ran until {old.last - cut}, and from {new.first - cut}"
+        assert old.last < new.first - 1, f"{g}: until {old.last - cut}, from {new.first - cut}"
 
 
 def case_disk_lost_by_one(room):
@@ -177,7 +177,7 @@ def case_disk_two_hosts_one_dies(room):
 
 
 def case_disk_two_hosts_split(room):
-    """Two hosts that cannot see each other: exactly one of them is reset, and all guests run once."""
+    """Two hosts that cannot see each other: exactly one is reset, and all guests run once."""
     c = disk_cluster(room, n=2).start()
     wait_bound(c)
     c.nodes[1].cut()

@@ -155,9 +155,10 @@ static uint32_t host_mask(struct reader *r, yaml_node_t *list, unsigned hosts)
 static void build(struct reader *r, yaml_node_t *root, struct scenario *s)
 {
     static const char *const known[] = {
-        "hosts", "guests", "mode", "fence", "fence-hosts", "delay",       "timers",
-        "token", "room",   "boot", "lies",  "liveness",    "no-watchdog", "suspendable",
-        "definitions", "losses-host", "losses-cluster", "losses-window", "disk"};
+        "hosts",       "guests",         "mode",          "fence",       "fence-hosts",
+        "delay",       "timers",         "token",         "room",        "boot",
+        "lies",        "liveness",       "no-watchdog",   "suspendable", "definitions",
+        "losses-host", "losses-cluster", "losses-window", "disk"};
     for (yaml_node_pair_t *p = root->data.mapping.pairs.start; p < root->data.mapping.pairs.top;
          p++) {
         bool found = false;

@@ -125,11 +125,8 @@ void check_05_left_is_new(struct sim_world *w, const struct sim_host *h)
 void check_note_ok(struct sim_world *w, const struct sim_fence *f)
 {
     struct sim_ledger *l = w->ledger;
-    *CHECK_PUSH(l->oks, l->noks, l->sizeoks) =
-        (struct check_life){.node = w->hosts[f->target].node,
-                            .boot = f->boot,
-                            .loss = f->loss,
-                            .by_device = !f->pill};
+    *CHECK_PUSH(l->oks, l->noks, l->sizeoks) = (struct check_life){
+        .node = w->hosts[f->target].node, .boot = f->boot, .loss = f->loss, .by_device = !f->pill};
 }
 
 bool check_device_said(const struct sim_world *w, ha_node node, const struct ha_uuid *boot,
@@ -137,7 +134,8 @@ bool check_device_said(const struct sim_world *w, ha_node node, const struct ha_
 {
     const struct sim_ledger *l = w->ledger;
     for (size_t k = 0; k < l->noks; k++)
-        if ((l->oks[k].by_device || !device) && l->oks[k].node == node && l->oks[k].loss == loss && check_same(&l->oks[k].boot, boot))
+        if ((l->oks[k].by_device || !device) && l->oks[k].node == node && l->oks[k].loss == loss &&
+            check_same(&l->oks[k].boot, boot))
             return true;
     return false;
 }

@@ -180,14 +180,14 @@ const struct sim_directed sim_directed[] = {
      /* its lease by the network would go on for ever: two hosts need no echoes */
      "40s disk-lost @g1 for 60s\n40s cut @g1 for 60s\n110s end\n"},
     {"slow-cycle", "DISK_START", 2, 2, true, "p", true,
-     /* the cycle that is under way when the pill is written ends much later, and is the last one; the
-      * daemon is dead: the watchdog is all */
+     /* the cycle that is under way when the pill is written ends much later, and is the last one;
+      * the daemon is dead: the watchdog is all */
      "39500ms cut host2 for 90s\n41s disk-slow host2 9s for 90s\n45s daemon-kill host2 for 90s\n"
      "40s when \"* pill for host2 written\" +9600ms disk-lost host2 for 60s\n140s end\n"},
     {"bitter-pill", "DISK_PILL", 2, 1, true, "p", true, "40s cut @g1 for 60s\n110s end\n"},
     {"not-bound", "DISK_BOUND", 2, 2, true, "p", true,
-     /* storage is gone and nobody needs it; then it is back for one of the two, who see each other no
-      * more */
+     /* storage is gone and nobody needs it; then it is back for one of the two, who see each other
+      * no more */
      "40s disk-all-lost for 90s\n59900ms disk-back @g2\n60s cut @g1 for 60s\n130s end\n"},
     {"freed-too-soon", "DISK_STABLE", 2, 2, true, "p", true,
      /* only one of the two hears that nobody needs the disk */
@@ -205,9 +205,10 @@ const struct sim_directed sim_directed[] = {
     {"floor", "DISK_FLOOR", 2, 2, true, "p", true,
      "40s disk-all-lost for 12s\n54s disk-lost @g1 for 60s\n54s cut @g1 for 60s\n150s end\n"},
     {"blind-duel", "DISK_DUEL", 2, 2, true, "p", true,
-     /* host1's pill is not read, for host2 has lost the disk; in its turn it would have host1 switched
-      * off, and reads the pill right after that */
-     "30s fence host1 slow 1700ms\n40s disk-lost host2 for 11800ms\n40s cut host1 for 60s\n110s end\n"},
+     /* host1's pill is not read, for host2 has lost the disk; in its turn it would have host1
+      * switched off, and reads the pill right after that */
+     "30s fence host1 slow 1700ms\n40s disk-lost host2 for 11800ms\n40s cut host1 for 60s\n"
+     "110s end\n"},
 };
 /* clang-format on */
 const size_t sim_ndirected = sizeof(sim_directed) / sizeof(*sim_directed);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The shared disk of a world: each host's process that writes its slot and reads all of them, and the
- * pills. What is on the disk is one truth; what goes wrong is that a host does not reach it, late
- * answers, and pills that are written late or lost. */
+/* The shared disk of a world: each host's process that writes its slot and reads all of them, and
+ * the pills. What is on the disk is one truth; what goes wrong is that a host does not reach it,
+ * late answers, and pills that are written late or lost. */
 #include "world.h"
 
 #include "check.h"
@@ -49,9 +49,9 @@ static void begin(struct sim_world *w, struct sim_host *h)
     h->disk_nseen = 0;
     for (unsigned i = 0; i < w->nhosts; i++)
         if (i != h->i && w->slots[i].at)
-            h->disk_seen[h->disk_nseen++] = (struct ha_disk_seen){
-                w->hosts[i].node, w->slots[i].boot,
-                sim_clock(w, h) - (w->now - w->slots[i].at) / 1000};
+            h->disk_seen[h->disk_nseen++] =
+                (struct ha_disk_seen){w->hosts[i].node, w->slots[i].boot,
+                                      sim_clock(w, h) - (w->now - w->slots[i].at) / 1000};
     sim_schedule(w, w->now + SIM_MS(h->disk_slow) + disk_delay(w, SIM_MS(1), SIM_MS(20)),
                  SIM_EV_DISK, h->i, h->life, 1);
 }
@@ -96,7 +96,8 @@ void sim_disk_event(struct sim_world *w, struct sim_host *h, uint64_t a)
     sim_schedule(w, w->now + next, SIM_EV_DISK, h->i, h->life, 0);
 }
 
-/* The keeper read a pill: a watchdog that can be set shorter fires in a second, another one in its time. */
+/* The keeper read a pill: a watchdog that can be set shorter fires in a second, another one in its
+ * time. */
 void sim_disk_die(struct sim_world *w, struct sim_host *h)
 {
     sim_us soon = w->now + SIM_MS(1000) - SIM_MS(w->config->timers.watchdog);
@@ -147,6 +148,7 @@ void check_09_diskless_dies(struct sim_world *w, struct sim_host *h)
     }
     sim_us last = h->disk_good_at > h->disk_bound_at ? h->disk_good_at : h->disk_bound_at;
     if (w->now > last + SIM_MS(h->k.disk_ms + t->watchdog + 1500))
-        sim_violate(w, SIM_SAFETY, 9, "%s is not empty %lld ms after its last good cycle of the disk",
-                    h->name, (long long)(w->now - last) / 1000);
+        sim_violate(w, SIM_SAFETY, 9,
+                    "%s is not empty %lld ms after its last good cycle of the disk", h->name,
+                    (long long)(w->now - last) / 1000);
 }

@@ -13,8 +13,7 @@ static struct sim_fence *find(struct sim_world *w, uint64_t a)
     return f->used && f->serial == (uint32_t)a ? f : NULL;
 }
 
-static void later(struct sim_world *w, struct sim_fence *f, enum sim_event_type type,
-                  sim_us delay)
+static void later(struct sim_world *w, struct sim_fence *f, enum sim_event_type type, sim_us delay)
 {
     uint64_t a = (uint64_t)(f - w->fences) << 32 | f->serial;
     f->coming |= type == SIM_EV_FENCE_EFFECT;
@@ -212,7 +211,8 @@ static void result(struct sim_world *w, struct sim_fence *f)
         later(w, f, SIM_EV_FENCE_RESULT, SIM_MS(100));
         return;
     }
-    /* it stays on the disk: a host that lived on, empty, must not get its lease back from the disk */
+    /* it stays on the disk: a host that lived on, empty, must not get its lease back from the disk
+     */
     if (f->pill && f->result == HA_RESULT_OK &&
         (!by->on || by->life != f->by_life || !sim_pill_there(w, f)))
         f->result = HA_RESULT_UNKNOWN;

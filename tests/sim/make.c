@@ -20,9 +20,7 @@ static void make_host(struct ha_host_config *h, unsigned i, const struct sim_sha
     h->node = i + 1;
     for (; *levels; levels++) {
         struct ha_fence_level *l = &h->levels[h->nlevels];
-        l->kind = *levels == 'd'   ? HA_FENCE_DEVICE
-                  : *levels == 'p' ? HA_FENCE_DISK
-                                   : HA_FENCE_SELF;
+        l->kind = *levels == 'd' ? HA_FENCE_DEVICE : *levels == 'p' ? HA_FENCE_DISK : HA_FENCE_SELF;
         if (l->kind == HA_FENCE_DEVICE) {
             l->devices[0] = h->nlevels ? 1 : 0;
             l->ndevices = 1;

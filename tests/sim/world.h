@@ -365,24 +365,22 @@ struct sim_device {
 #define SIM_OPS(X)                                                                                 \
     X(POWER_OFF, "power-off")                                                                      \
     X(RESET, "reset")                                                                              \
-    X(HANG, "hang") X(DAEMON_KILL, "daemon-kill") X(DAEMON_STUCK, "daemon-stuck")                  \
-        X(KEEPER_KILL, "keeper-kill") X(COROSYNC_KILL, "corosync-kill")                            \
-            X(COROSYNC_FREEZE, "corosync-freeze") X(CUT, "cut") X(SPLIT, "split") X(HEAL, "heal")  \
-                X(REFORM, "reform") X(SLOW_NET, "slow-net") X(HOLD_TX, "hold-tx")                  \
-                    X(HOLD_RX, "hold-rx") X(JOURNAL_SLOW, "journal-slow")                          \
-                        X(JOURNAL_FAIL, "journal-fail") X(WIPE, "wipe") X(ALL_OFF, "all-off")      \
-                            X(FENCE, "fence") X(DRIVER, "driver") X(GUEST_EXIT, "guest-exit")      \
-                                X(HAND_START, "hand-start") X(DEAF, "guest-deaf")                  \
-                                    X(BACKENDS_SLOW, "backends-slow") X(CMD, "cmd")                \
-                                        X(CONFIRM, "confirm") X(SHUTDOWN, "shutdown")              \
-                                            X(INVENTORY, "inventory-unknown")                      \
-                                                X(QUORUM_FLIP, "quorum-flip")                      \
-                                                    X(VERDICT_LATE, "verdict-late")                \
-                                                        X(NO_WATCHDOG, "no-watchdog")              \
-                                                            X(REPLACE, "replace")                  \
-                                                                X(VERDICT, "verdict")              \
-                                                                    X(DEFINE, "define")           \
-        X(DISK_LOST, "disk-lost") X(DISK_ALL, "disk-all-lost") X(DISK_SLOW, "disk-slow")
+    X(HANG, "hang")                                                                                \
+    X(DAEMON_KILL, "daemon-kill") X(DAEMON_STUCK, "daemon-stuck") X(KEEPER_KILL, "keeper-kill")    \
+        X(COROSYNC_KILL, "corosync-kill") X(COROSYNC_FREEZE, "corosync-freeze") X(CUT, "cut")      \
+            X(SPLIT, "split") X(HEAL, "heal") X(REFORM, "reform") X(SLOW_NET, "slow-net")          \
+                X(HOLD_TX, "hold-tx") X(HOLD_RX, "hold-rx") X(JOURNAL_SLOW, "journal-slow")        \
+                    X(JOURNAL_FAIL, "journal-fail") X(WIPE, "wipe") X(ALL_OFF, "all-off")          \
+                        X(FENCE, "fence") X(DRIVER, "driver") X(GUEST_EXIT, "guest-exit") X(       \
+                            HAND_START, "hand-start") X(DEAF, "guest-deaf")                        \
+                            X(BACKENDS_SLOW, "backends-slow") X(CMD, "cmd") X(CONFIRM, "confirm")  \
+                                X(SHUTDOWN, "shutdown") X(INVENTORY, "inventory-unknown")          \
+                                    X(QUORUM_FLIP, "quorum-flip") X(VERDICT_LATE, "verdict-late")  \
+                                        X(NO_WATCHDOG, "no-watchdog") X(REPLACE, "replace")        \
+                                            X(VERDICT, "verdict") X(DEFINE, "define")              \
+                                                X(DISK_LOST, "disk-lost")                          \
+                                                    X(DISK_ALL, "disk-all-lost")                   \
+                                                        X(DISK_SLOW, "disk-slow")
 
 enum sim_op_kind {
 #define X(name, text) SIM_OP_##name,

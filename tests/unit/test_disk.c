@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The shared disk: its blocks, what counts as garbage, making it ready, and pills that two hosts write at
- * the same time. */
+/* The shared disk: its blocks, what counts as garbage, making it ready, and pills that two hosts
+ * write at the same time. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -55,8 +55,7 @@ static void heartbeat(ha_node node, uint64_t seq)
     assert_int_equal(xvm_disk_open(&d, path, false), 0);
     assert_int_equal(xvm_disk_read(&d), 0);
     xvm_disk_put_slot(d.block, &d.view.header.disk, &s);
-    assert_int_equal(
-        xvm_disk_write(&d, 1 + (size_t)xvm_disk_slot_of(&d.view.header, node)), 0);
+    assert_int_equal(xvm_disk_write(&d, 1 + (size_t)xvm_disk_slot_of(&d.view.header, node)), 0);
     xvm_disk_close(&d);
 }
 
@@ -93,8 +92,12 @@ static bool pill_for(ha_node node)
 
 static void slots_come_back_as_they_were(void **state)
 {
-    struct xvm_disk_slot s = {.node = 7, .seq = 1ULL << 40, .bound = true, .timeout_ms = 15000,
-                              .watchdog_ms = 5000, .boot.b[3] = 9};
+    struct xvm_disk_slot s = {.node = 7,
+                              .seq = 1ULL << 40,
+                              .bound = true,
+                              .timeout_ms = 15000,
+                              .watchdog_ms = 5000,
+                              .boot.b[3] = 9};
     struct ha_uuid disk = {.b[1] = 4}, other = {.b[1] = 5};
     unsigned char block[XVM_DISK_BLOCK];
     struct xvm_disk_slot got;
@@ -190,7 +193,8 @@ static void *shoot(void *user)
     return (void *)(intptr_t)xvm_disk_pill(o);
 }
 
-/* Whatever way the two writes fall: at most one is shot. Each lives (its slot changes) meanwhile. */
+/* Whatever way the two writes fall: at most one is shot. Each lives (its slot changes) meanwhile.
+ */
 static void never_both(void **state)
 {
     for (int round = 0; round < 6; round++) {

@@ -266,23 +266,12 @@ static ha_node find_host(const struct ha *ha, const char *name)
 static bool target_fits(struct ha *ha, ha_node to, uint32_t i, struct outcome *o)
 {
     const char *host = ha_host_name(ha, to), *name = ha->prop.guests[i].name;
-    const struct ha_guest_config *c = ha_guest_config(ha, i);
     const struct ha_host_fact *h = ha_facts_host(&ha->prop, to);
-    const char *why = h ? ha_host_unfit(ha, h) : "is not part of the cluster";
-    uint64_t free_kib = h ? ha_host_free_kib(ha, h) : 0;
-    uint64_t need_kib = ha_guest_need_kib(ha, &ha->prop, i);
-    if (why)
-        OUTCOME(o, -EHOSTUNREACH, "%s cannot take %s: it %s; see `xvmhactl status`", host, name,
-                why);
-    else if (!ha_guest_allows(c, to))
-        OUTCOME(o, -EHOSTUNREACH,
-                "%s cannot take %s: the configuration allows it on other hosts only; add %s to "
-                "`hosts` of %s, then `xvmhactl reload`", host, name, host, name);
-    else if (free_kib < need_kib)
-        OUTCOME(o, -EHOSTUNREACH,
-                "%s cannot take %s: its memory, %lu MiB, is more than the %lu MiB that are free "
-                "there; move or stop another guest first", host, name,
-                (unsigned long)(need_kib / 1024), (unsigned long)(free_kib / 1024));
+    char why[HA_TEXT_MAX];
+    if (!h)
+        OUTCOME(o, -EHOSTUNREACH, "%s cannot take %s: it is not part of the cluster", host, name);
+    else if (ha_place_refused(ha, i, (size_t)(h - ha->prop.hosts), why, sizeof why))
+        OUTCOME(o, -EHOSTUNREACH, "%s cannot take %s: %s", host, name, why);
     else
         return true;
     return false;
@@ -295,10 +284,9 @@ static ha_node move_target(struct ha *ha, const struct ha_ask *ask, uint32_t i, 
     ha_used_count(ha, &ha->prop, ha->used_kib);
     if (!ask->host[0]) {
         char why[HA_TEXT_MAX];
-        ha_node best = ha_place(ha, i, g->owner, why, sizeof why);
+        ha_node best = ha_place_elsewhere(ha, i, why, sizeof why);
         if (!best)
-            OUTCOME(o, -EHOSTUNREACH, "no other host can take %s: %s; see `xvmhactl status`",
-                    g->name, why);
+            OUTCOME(o, -EHOSTUNREACH, "no other host can take %s: %s", g->name, why);
         return best;
     }
     ha_node to = find_host(ha, ask->host);
@@ -368,14 +356,7 @@ static void ask_move(struct ha *ha, const struct ha_ask *ask, uint32_t i, struct
     ha_node to = move_target(ha, ask, i, o);
     if (!to)
         return;
-    struct ha_fact fact = {.kind = kind == HA_MOVE_NORMAL ? HA_FACT_RECALL : HA_FACT_MIG,
-                           .guest = i,
-                           .host = to,
-                           .boot = ha_facts_host(&ha->prop, to)->boot,
-                           .inc = ha->prop.next_inc,
-                           .mig = ha->prop.next_mig,
-                           .how = (uint8_t)kind};
-    if (!ha_propose(ha, &fact)) {
+    if (!ha_propose_move(ha, i, to, kind, false)) {
         if (g->left_host)
             OUTCOME(o, -EBUSY, "%s cannot be moved now: %s has not cleaned up after its last move",
                     g->name, ha_host_name(ha, g->left_host));
@@ -384,7 +365,6 @@ static void ask_move(struct ha *ha, const struct ha_ask *ask, uint32_t i, struct
                     g->name);
         return;
     }
-    ha->desks[i].mig_bad = false;
     OUTCOME(o, 0, "%s moves to %s", g->name, ha_host_name(ha, to));
 }
 

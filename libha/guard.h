@@ -53,7 +53,9 @@
     X(DUEL_STEP,        "both hosts' turns change at once")                                        \
     X(FENCE_MEMBER,     "a host that is back in the ring is fenced unasked")                       \
     X(FENCE_BUDGET,     "the budget of fences is not looked at")                                   \
-    X(QUARANTINE,       "a host that flaps gets guests again at once")
+    X(QUARANTINE,       "a host that flaps gets guests again at once")                             \
+    X(STRONG_RULES,     "guests are placed against strong rules")                                  \
+    X(BOTH_ENDS,        "a guest under way counts at its target only")
 /* clang-format on */
 
 enum ha_mutant {

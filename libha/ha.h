@@ -131,6 +131,9 @@ enum ha_command {
     HA_CMD_LINEAGE_FORCE,  /* fence-only mode: go on without the absent voters */
     HA_CMD_FENCE,          /* host: switch it off, member or not */
     HA_CMD_HOST_CLEAR,     /* host: forget its losses (end of quarantine) */
+    HA_CMD_EVACUATE,       /* host: empty it; text: "force" or nothing */
+    HA_CMD_MAINTENANCE_ON, /* the same, and it gets no guests until */
+    HA_CMD_MAINTENANCE_OFF,
 };
 
 /* How a transfer goes; not a fact: what was heard last. */
@@ -324,7 +327,9 @@ enum ha_severity {
     X(QUARANTINE,      "host-quarantined") /* lost too often: gets no guests */          \
     X(FENCE_HELD,      "fence-held")      /* the budget of fences is used up */          \
     X(DEVICE,          "fence-device")    /* the shell's: a device was asked whether it works */ \
-    X(SURVIVOR,        "survivor")        /* two hosts: who would survive a split */
+    X(SURVIVOR,        "survivor")        /* two hosts: who would survive a split */       \
+    X(GUEST_PREEMPT,   "guest-preempted") /* stopped to make room */                     \
+    X(HOST_MAINT,      "host-maintenance") /* is emptied, or that is over */
 /* clang-format on */
 
 enum ha_report {
@@ -487,6 +492,9 @@ struct ha_host_status {
     uint32_t flaps;         /* losses since it was calm */
     bool drift;             /* its configuration differs from ours */
     uint64_t memory_kib, memory_used_kib;
+    unsigned maintenance;   /* 0: no; 1: it is being emptied; 2: in maintenance */
+    unsigned leaving;       /* guests that still are to leave it for that */
+    unsigned coming;        /* of these, on their way */
     char why[HA_TEXT_MAX];  /* what it waits for and the operator's way out; "" if all is well */
 };
 
@@ -507,6 +515,7 @@ struct ha_guest_status {
     uint64_t memory_kib;
     unsigned restarts;
     bool recalled;  /* is being stopped, to start on another host */
+    bool preempted; /* was stopped, or is being stopped, to make room; starts again by itself */
     /* Of the move under way, or why the last one failed; NULL: nothing was heard. Borrowed until the
      * next step. */
     const struct ha_transfer *transfer;
@@ -536,6 +545,22 @@ struct ha_status {
     char sentence[HA_TEXT_MAX]; /* what this daemon is doing, for STATUS= and `status` */
     size_t nhosts, nguests;
 };
+
+/* How many host failures the cluster would bear as it is now: see plan.h. */
+struct ha_tolerates {
+    bool known; /* false: nothing is founded yet, or there was no memory for it */
+    unsigned hosts;
+    bool exact; /* else it may be more */
+    unsigned reserve;            /* what the configuration wants */
+    char why[HA_TEXT_MAX * 2]; /* why not one more, and what would help */
+};
+
+/* Plans, where something has changed since the last call: some milliseconds in a large cluster. */
+void ha_tolerates(const struct ha *ha, struct ha_tolerates *ret_tolerates);
+
+/* The cluster as the planner is shown it, by what this host knows; NULL: nothing is founded yet, or no
+ * memory. Borrowed until the next call of this or ha_tolerates(), or the next step. */
+const struct ha_plan_instance *ha_instance(const struct ha *ha);
 
 void ha_status(const struct ha *ha, ha_ms now, struct ha_status *ret_status);
 /* i < nhosts / nguests of ha_status(). Names are borrowed until the next step. */

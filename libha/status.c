@@ -16,7 +16,7 @@ static const struct ha_member *find_member(const struct ha *ha, ha_node node)
 
 /* What an operator is shown: stable facts. Half of the voters make nothing stable until the others are
  * confirmed, and act on what they have written down (rule 26), so then it is that. */
-static const struct ha_facts *shown(const struct ha *ha)
+const struct ha_facts *ha_shown(const struct ha *ha)
 {
     return ha->half && ha->phase == HA_PHASE_OPEN ? &ha->log.head : &ha->stable;
 }
@@ -95,13 +95,13 @@ void ha_status(const struct ha *ha, ha_ms now, struct ha_status *s)
         s->stable = key;
     s->coordinator = ha->phase == HA_PHASE_OPEN ? ha->coord : 0;
     s->founded = !ha_uuid_zero(&ha->log.head.cluster);
-    const struct ha_host_fact *h = ha_facts_host(shown(ha), ha->self);
+    const struct ha_host_fact *h = ha_facts_host(ha_shown(ha), ha->self);
     const struct ha_member *m = find_member(ha, ha->self);
     s->synced = ha->phase == HA_PHASE_OPEN && !ha->fetching && m && m->acked && h &&
                 h->state == HA_HOST_IN && ha_uuid_eq(&h->boot, &ha->boot) && !ha->log.failed;
     s->waiting = !s->synced && !ha->halted && ha->connected;
-    s->nhosts = shown(ha)->nhosts || !ha->config ? shown(ha)->nhosts : ha->config->nhosts;
-    s->nguests = shown(ha)->nguests;
+    s->nhosts = ha_shown(ha)->nhosts || !ha->config ? ha_shown(ha)->nhosts : ha->config->nhosts;
+    s->nguests = ha_shown(ha)->nguests;
     s->survivor = ha_survivor(ha, s->survivor_why, sizeof s->survivor_why);
     sentence(ha, s);
 }
@@ -140,10 +140,10 @@ static void host_why(const struct ha *ha, ha_ms now, const struct ha_host_fact *
                h->rounds || h->level ? name : "", h->rounds || h->level ? "`" : "");
         break;
     case HA_HOST_LOST:
-        if (ha_fence_held(ha, shown(ha), h) && at == INT64_MAX)
+        if (ha_fence_held(ha, ha_shown(ha), h) && at == INT64_MAX)
             ha_say(r->why, sizeof r->why,
                    "not fenced: %s; `xvmhactl fence %s` does it, or `xvmhactl fence confirm %s`",
-                   ha_fence_held(ha, shown(ha), h), name, name);
+                   ha_fence_held(ha, ha_shown(ha), h), name, name);
         else if (at != INT64_MAX && at > now)
             ha_say(r->why, sizeof r->why, "its watchdog will have ended it in %lu s at the latest",
                    (unsigned long)((at - now + 999) / 1000));
@@ -187,9 +187,9 @@ void ha_status_host(const struct ha *ha, ha_ms now, size_t i, struct ha_host_sta
     *r = (struct ha_host_status){0};
     static const struct ha_host_fact none;
     const struct ha_host_fact *h = &none;
-    if (shown(ha)->nhosts)
-        h = &shown(ha)->hosts[i];
-    r->node = shown(ha)->nhosts ? h->node : ha->config->hosts[i].node;
+    if (ha_shown(ha)->nhosts)
+        h = &ha_shown(ha)->hosts[i];
+    r->node = ha_shown(ha)->nhosts ? h->node : ha->config->hosts[i].node;
     const struct ha_host_config *c = ha_host_config(ha, r->node);
     r->name = c ? c->name : NULL;
     r->state = h->state;
@@ -209,9 +209,9 @@ void ha_status_host(const struct ha *ha, ha_ms now, size_t i, struct ha_host_sta
         r->memory_kib = m->report.memory_kib;
     }
     r->coordinator = ha->phase == HA_PHASE_OPEN && ha->coord == r->node;
-    for (uint32_t k = 0; k < shown(ha)->nguests; k++) {
-        if (ha_guest_config(ha, k) && r->node && shown(ha)->guests[k].owner == r->node)
-            r->memory_used_kib += ha_guest_need_kib(ha, shown(ha), k);
+    for (uint32_t k = 0; k < ha_shown(ha)->nguests; k++) {
+        if (ha_guest_config(ha, k) && r->node && ha_shown(ha)->guests[k].owner == r->node)
+            r->memory_used_kib += ha_guest_need_kib(ha, ha_shown(ha), k);
     }
     host_why(ha, now, h, r);
 }
@@ -219,14 +219,14 @@ void ha_status_host(const struct ha *ha, ha_ms now, size_t i, struct ha_host_sta
 /* A host in the ring of which nobody knows what runs there. */
 static ha_node silent_host(const struct ha *ha)
 {
-    for (size_t i = 0; i < shown(ha)->nhosts; i++) {
-        const struct ha_member *m = find_member(ha, shown(ha)->hosts[i].node);
-        enum ha_host_state state = shown(ha)->hosts[i].state;
-        bool bound = state == HA_HOST_DEAD && shown(ha)->hosts[i].how == HA_CONF_BOUND;
+    for (size_t i = 0; i < ha_shown(ha)->nhosts; i++) {
+        const struct ha_member *m = find_member(ha, ha_shown(ha)->hosts[i].node);
+        enum ha_host_state state = ha_shown(ha)->hosts[i].state;
+        bool bound = state == HA_HOST_DEAD && ha_shown(ha)->hosts[i].how == HA_CONF_BOUND;
         if (state == HA_HOST_LOST || state == HA_HOST_FENCING || bound)
-            return shown(ha)->hosts[i].node;
-        if (ha_in_ring(ha, shown(ha)->hosts[i].node) && (!m || !m->acked || !m->report.inventory))
-            return shown(ha)->hosts[i].node;
+            return ha_shown(ha)->hosts[i].node;
+        if (ha_in_ring(ha, ha_shown(ha)->hosts[i].node) && (!m || !m->acked || !m->report.inventory))
+            return ha_shown(ha)->hosts[i].node;
     }
     return 0;
 }
@@ -279,7 +279,7 @@ static void why_owned(const struct ha *ha, const struct ha_guest_fact *g, uint32
                       struct ha_guest_status *r)
 {
     const char *name = ha_host_name(ha, g->owner);
-    const struct ha_host_fact *h = ha_facts_host(shown(ha), g->owner);
+    const struct ha_host_fact *h = ha_facts_host(ha_shown(ha), g->owner);
     size_t size = sizeof r->why;
     if (h && (h->state == HA_HOST_LOST || h->state == HA_HOST_FENCING)) {
         ha_say(r->why, size,
@@ -320,7 +320,7 @@ static void why_owned(const struct ha *ha, const struct ha_guest_fact *g, uint32
 
 void ha_status_guest(const struct ha *ha, ha_ms now, size_t i, struct ha_guest_status *r)
 {
-    const struct ha_guest_fact *g = &shown(ha)->guests[i];
+    const struct ha_guest_fact *g = &ha_shown(ha)->guests[i];
     const struct ha_guest_config *c = ha_guest_config(ha, (uint32_t)i);
     *r = (struct ha_guest_status){.name = g->name,
                                   .state = g->state,
@@ -334,9 +334,10 @@ void ha_status_guest(const struct ha *ha, ha_ms now, size_t i, struct ha_guest_s
                                   .inc = g->inc,
                                   .mig = g->mig,
                                   .priority = c ? c->priority : 0,
-                                  .memory_kib = ha_guest_need_kib(ha, shown(ha), (uint32_t)i),
+                                  .memory_kib = ha_guest_need_kib(ha, ha_shown(ha), (uint32_t)i),
                                   .restarts = g->restarts,
                                   .recalled = g->recall,
+                                  .preempted = g->preempted,
                                   .transfer = ha_transfer_of(ha, g, now)};
     bool runs = g->state == HA_GUEST_RUNNING || g->state == HA_GUEST_MIGRATING;
     r->ended = g->owner == ha->self && runs && ha->inventory && i < ha->nlocals &&

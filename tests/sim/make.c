@@ -55,6 +55,7 @@ struct ha_config *sim_config_new(const struct sim_shape *shape, ha_ms token_ms, 
     c->timers.fence_retry = 3000;
     c->timers.daemon = 15000;
     c->fencing = shape->fencing;
+    c->placement = (struct ha_placement){.preempt = HA_PLAN_PREEMPT_LOWER, .rebalance = true};
     c->nhosts = shape->hosts;
     c->hosts = calloc(c->nhosts, sizeof(*c->hosts));
     c->ndevices = 2;

@@ -60,7 +60,7 @@ static struct ha_fact full(enum ha_fact_kind kind)
         memset(f.name, 'r', HA_NAME_MAX - 1);
         f.want_run = f.enabled = true;
     } else if (kind <= HA_FACT_OUT || kind == HA_FACT_REPLACE ||
-               (kind >= HA_FACT_ORDER && kind <= HA_FACT_TURN)) {
+               (kind >= HA_FACT_ORDER && kind <= HA_FACT_TURN) || kind == HA_FACT_MAINT) {
         f.host = 9;
         f.boot = uuid_of('b', 9);
         f.loss = UINT32_MAX;

@@ -213,18 +213,13 @@ void ha_clients_interrupt(struct ha *ha, const char *why)
 
 /* ---------------------------------------------------------------------- at the coordinator */
 
-struct outcome {
-    int code;
-    char text[HA_TEXT_MAX];
-};
-
 #define OUTCOME(o, c, ...)                                                                         \
     do {                                                                                           \
         (o)->code = (c);                                                                           \
         ha_say((o)->text, sizeof(o)->text, __VA_ARGS__);                                           \
     } while (0)
 
-static void ask_want(struct ha *ha, const struct ha_ask *ask, uint32_t i, struct outcome *o)
+static void ask_want(struct ha *ha, const struct ha_ask *ask, uint32_t i, struct ha_outcome *o)
 {
     const struct ha_guest_fact *g = &ha->prop.guests[i];
     struct ha_fact fact = {
@@ -233,6 +228,9 @@ static void ask_want(struct ha *ha, const struct ha_ask *ask, uint32_t i, struct
         OUTCOME(o, -EPERM, "%s is disabled: `xvmhactl enable %s` first", g->name, g->name);
         return;
     }
+    bool would_run = ask->command == HA_CMD_START || (ask->command == HA_CMD_ENABLE && g->want_run);
+    if (would_run && !ha_wanted(g) && ha_start_refused(ha, ask, i, o))
+        return;
     if (ask->command == HA_CMD_START)
         fact.want_run = true;
     else if (ask->command == HA_CMD_STOP)
@@ -263,7 +261,7 @@ static ha_node find_host(const struct ha *ha, const char *name)
 }
 
 /* Whether a named host can take the guest; the outcome says which check failed, what would help. */
-static bool target_fits(struct ha *ha, ha_node to, uint32_t i, struct outcome *o)
+static bool target_fits(struct ha *ha, ha_node to, uint32_t i, struct ha_outcome *o)
 {
     const char *host = ha_host_name(ha, to), *name = ha->prop.guests[i].name;
     const struct ha_host_fact *h = ha_facts_host(&ha->prop, to);
@@ -278,7 +276,7 @@ static bool target_fits(struct ha *ha, ha_node to, uint32_t i, struct outcome *o
 }
 
 /* Where to: the host that was named, or the best one; 0 with an outcome that says why not. */
-static ha_node move_target(struct ha *ha, const struct ha_ask *ask, uint32_t i, struct outcome *o)
+static ha_node move_target(struct ha *ha, const struct ha_ask *ask, uint32_t i, struct ha_outcome *o)
 {
     const struct ha_guest_fact *g = &ha->prop.guests[i];
     ha_used_count(ha, &ha->prop, ha->used_kib);
@@ -316,7 +314,7 @@ static bool moved(const struct ha_guest_fact *g, ha_node to)
     return to && (g->recall ? g->prefer == to : g->owner == to);
 }
 
-static void ask_move(struct ha *ha, const struct ha_ask *ask, uint32_t i, struct outcome *o)
+static void ask_move(struct ha *ha, const struct ha_ask *ask, uint32_t i, struct ha_outcome *o)
 {
     const struct ha_guest_fact *g = &ha->prop.guests[i];
     const struct ha_guest_config *c = ha_guest_config(ha, i);
@@ -368,7 +366,7 @@ static void ask_move(struct ha *ha, const struct ha_ask *ask, uint32_t i, struct
     OUTCOME(o, 0, "%s moves to %s", g->name, ha_host_name(ha, to));
 }
 
-static void ask_guest(struct ha *ha, const struct ha_ask *ask, struct outcome *o)
+static void ask_guest(struct ha *ha, const struct ha_ask *ask, struct ha_outcome *o)
 {
     const struct ha_guest_fact *g = ha_facts_guest(&ha->prop, ask->guest);
     if (!g) {
@@ -409,7 +407,7 @@ static bool enough_without(const struct ha *ha, ha_node node)
 }
 
 static void ask_fence(struct ha *ha, const struct ha_ask *ask, const struct ha_host_fact *h,
-                      struct outcome *o)
+                      struct ha_outcome *o)
 {
     const struct ha_host_config *c = ha_host_config(ha, h->node);
     bool device = false;
@@ -437,7 +435,7 @@ static void ask_fence(struct ha *ha, const struct ha_ask *ask, const struct ha_h
     }
 }
 
-static void ask_host(struct ha *ha, const struct ha_ask *ask, struct outcome *o)
+static void ask_host(struct ha *ha, const struct ha_ask *ask, struct ha_outcome *o)
 {
     ha_node node = find_host(ha, ask->host);
     const struct ha_host_fact *h = node ? ha_facts_host(&ha->prop, node) : NULL;
@@ -447,12 +445,21 @@ static void ask_host(struct ha *ha, const struct ha_ask *ask, struct outcome *o)
     }
     struct ha_host_desk *desk = &ha->host_desks[h - ha->prop.hosts];
     ha_name_copy(desk->who, ask->who);
+    if (ha->half && ask->command >= HA_CMD_EVACUATE) {
+        OUTCOME(o, -EAGAIN, "half of the hosts are missing: no guest is moved before they are back or "
+                "confirmed dead");
+        return;
+    }
     if (ha->half && (ask->command == HA_CMD_FENCE || ask->command == HA_CMD_HOST_CLEAR)) {
         OUTCOME(o, -EAGAIN, "half of the hosts are missing: they are fenced without being asked");
         return;
     }
     if (ask->command == HA_CMD_FENCE) {
         ask_fence(ha, ask, h, o);
+        return;
+    }
+    if (ask->command >= HA_CMD_EVACUATE && ask->command <= HA_CMD_MAINTENANCE_OFF) {
+        ha_ask_maintenance(ha, ask, h, o);
         return;
     }
     if (ask->command == HA_CMD_HOST_CLEAR) {
@@ -487,7 +494,7 @@ static void ask_host(struct ha *ha, const struct ha_ask *ask, struct outcome *o)
     OUTCOME(o, 0, "%s counts as off, on your word; its guests start elsewhere", ask->host);
 }
 
-static void ask(struct ha *ha, const struct ha_ask *ask, struct outcome *o)
+static void ask(struct ha *ha, const struct ha_ask *ask, struct ha_outcome *o)
 {
     switch (ask->command) {
     case HA_CMD_START:
@@ -508,6 +515,9 @@ static void ask(struct ha *ha, const struct ha_ask *ask, struct outcome *o)
     case HA_CMD_HOST_REPLACE:
     case HA_CMD_FENCE:
     case HA_CMD_HOST_CLEAR:
+    case HA_CMD_EVACUATE:
+    case HA_CMD_MAINTENANCE_ON:
+    case HA_CMD_MAINTENANCE_OFF:
         ask_host(ha, ask, o);
         ha->decide_due = true; /* the facts come with the next round */
         break;
@@ -538,7 +548,7 @@ void ha_decide_asks(struct ha *ha)
             ha->asks[kept++] = *p;
             continue;
         }
-        struct outcome o = {0};
+        struct ha_outcome o = {0};
         ask(ha, &p->ask, &o);
         ha_report(ha, HA_REPORT_COMMAND, HA_SEV_NOTICE, p->from, p->ask.guest, "%s: %s",
                   p->ask.who, o.text);

@@ -89,6 +89,12 @@ struct ha_desk {
     unsigned move_fails;
 };
 
+/* What an operator is answered. */
+struct ha_outcome {
+    int code;
+    char text[HA_TEXT_MAX];
+};
+
 struct ha_rank {
     int priority;
     uint32_t guest;
@@ -419,6 +425,11 @@ void ha_asks_answer_stable(struct ha *ha);
 void ha_clients_interrupt(struct ha *ha, const char *why);
 void ha_clients_send(struct ha *ha);
 void ha_client_give_up(struct ha *ha, size_t i);
+/* asks_places.c. True: the guest must not start, the outcome says why. */
+bool ha_start_refused(struct ha *ha, const struct ha_ask *ask, uint32_t guest, struct ha_outcome *o);
+/* evacuate, maintenance on and off. h is of `prop`. */
+void ha_ask_maintenance(struct ha *ha, const struct ha_ask *ask, const struct ha_host_fact *h,
+                        struct ha_outcome *o);
 /* acts.c: this host's guests */
 void ha_acts(struct ha *ha);
 void ha_acts_inventory(struct ha *ha, const struct ha_event *event);

@@ -494,7 +494,7 @@ struct ha_host_status {
     uint64_t memory_kib, memory_used_kib;
     unsigned maintenance;   /* 0: no; 1: it is being emptied; 2: in maintenance */
     unsigned leaving;       /* guests that still are to leave it for that */
-    unsigned coming;        /* of these, on their way */
+    unsigned going;         /* of these, under way */
     char why[HA_TEXT_MAX];  /* what it waits for and the operator's way out; "" if all is well */
 };
 
@@ -575,6 +575,9 @@ int ha_log_hash(const struct ha *ha, uint64_t i, struct ha_epoch *ret_e, uint64_
  * -ENOENT: unknown guest. */
 int ha_stable_owner(const struct ha *ha, const char *guest, ha_node *ret_owner,
                     struct ha_uuid *ret_boot, uint64_t *ret_inc);
+/* For checkers: the target of a guest's move that is under way by the stable facts; 0: none. -ENOENT:
+ * unknown guest. */
+int ha_stable_target(const struct ha *ha, const char *guest, ha_node *ret_target);
 /* For checkers: the stable state, boot and loss number of a host; -ENOENT: never heard of. */
 int ha_stable_host(const struct ha *ha, ha_node node, enum ha_host_state *ret_state,
                    struct ha_uuid *ret_boot, uint32_t *ret_loss);

@@ -123,6 +123,20 @@ static void lost_why(const struct ha *ha, const struct ha_host_fact *h, struct h
            name, error[0] ? "; what the fence said: " : "", error);
 }
 
+static void maint_why(const struct ha *ha, const struct ha_host_fact *h, struct ha_host_status *r)
+{
+    const char *name = ha_host_name(ha, h->node);
+    if (h->maint == HA_MAINT_ON && r->leaving == 0)
+        ha_say(r->why, sizeof r->why, "in maintenance, empty; `xvmhactl maintenance off %s` ends that",
+               name);
+    else if (r->going < r->leaving)
+        ha_say(r->why, sizeof r->why,
+               "is being emptied: %u guests to go, %u of them under way; `xvmhactl why GUEST` says why "
+               "one stays", r->leaving, r->going);
+    else
+        ha_say(r->why, sizeof r->why, "is being emptied: %u guests under way", r->going);
+}
+
 static void host_why(const struct ha *ha, ha_ms now, const struct ha_host_fact *h,
                      struct ha_host_status *r)
 {
@@ -174,11 +188,25 @@ static void host_why(const struct ha *ha, ha_ms now, const struct ha_host_fact *
                    "there; see `journalctl -u xvm-had` there");
         else if (h->distrusted)
             ha_say(r->why, sizeof r->why, "its fence device lied once: check it");
+        else if (h->maint)
+            maint_why(ha, h, r);
         else if (ha_quarantined(ha, h))
             ha_say(r->why, sizeof r->why,
                    "in quarantine: lost %u times lately, gets no guests; `xvmhactl host clear %s`",
                    h->flaps, name);
         break;
+    }
+}
+
+static void count_leaving(const struct ha *ha, const struct ha_host_fact *h,
+                          struct ha_host_status *r)
+{
+    r->maintenance = h->maint;
+    for (size_t k = 0; h->maint && k < ha_shown(ha)->nguests; k++) {
+        const struct ha_guest_fact *g = &ha_shown(ha)->guests[k];
+        bool here = g->owner == h->node || g->left_host == h->node;
+        r->leaving += here;
+        r->going += here && (g->mig || g->recall || g->preempted || g->left_host || !ha_wanted(g));
     }
 }
 
@@ -213,6 +241,7 @@ void ha_status_host(const struct ha *ha, ha_ms now, size_t i, struct ha_host_sta
         if (ha_guest_config(ha, k) && r->node && ha_shown(ha)->guests[k].owner == r->node)
             r->memory_used_kib += ha_guest_need_kib(ha, ha_shown(ha), k);
     }
+    count_leaving(ha, h, r);
     host_why(ha, now, h, r);
 }
 
@@ -229,6 +258,13 @@ static ha_node silent_host(const struct ha *ha)
             return ha_shown(ha)->hosts[i].node;
     }
     return 0;
+}
+
+/* Name of the guest that this one was stopped for; NULL: nobody in particular. */
+static const char *gave_way(const struct ha *ha, const struct ha_guest_fact *g)
+{
+    const struct ha_facts *f = ha_shown(ha);
+    return g->gave_way && g->gave_way <= f->nguests ? f->guests[g->gave_way - 1].name : NULL;
 }
 
 static void why_free(const struct ha *ha, const struct ha_guest_fact *g, uint32_t i,
@@ -267,12 +303,16 @@ static void why_free(const struct ha *ha, const struct ha_guest_fact *g, uint32_
                "nobody can tell whether it runs on %s by hand: start xvm-had there, or fence it, or, "
                "if it is off for good, `xvmhactl host replace %s`", ha_host_name(ha, silent_host(ha)),
                ha_host_name(ha, silent_host(ha)));
+    else if (g->preempted)
+        ha_say(r->why, size,
+               "stopped to make room%s%s; it starts again when there is some: `xvmhactl why %s`",
+               gave_way(ha, g) ? " for " : "", gave_way(ha, g) ? gave_way(ha, g) : "", g->name);
     else if (i < ha->ndesks && ha->now < ha->desks[i].not_before)
         ha_say(r->why, size, "it failed; tried again in %lu s",
                (unsigned long)((ha->desks[i].not_before - ha->now + 999) / 1000));
     else
         ha_say(r->why, size,
-               "no host can take it now: look at memory and states of its hosts in `status`");
+               "no host can take it now: `xvmhactl why %s` says why, and what would help", g->name);
 }
 
 static void why_owned(const struct ha *ha, const struct ha_guest_fact *g, uint32_t i,
@@ -303,6 +343,11 @@ static void why_owned(const struct ha *ha, const struct ha_guest_fact *g, uint32
     }
     if (!ha_wanted(g)) {
         ha_say(r->why, size, "is being shut down");
+        return;
+    }
+    if (g->preempted) {
+        ha_say(r->why, size, "is being shut down to make room%s%s", gave_way(ha, g) ? " for " : "",
+               gave_way(ha, g) ? gave_way(ha, g) : "");
         return;
     }
     if (g->recall && g->state == HA_GUEST_RUNNING) {
@@ -393,5 +438,14 @@ int ha_stable_restraint(const struct ha *ha, ha_node node, bool *ret_ordered, un
         return -ENOENT;
     *ret_ordered = h->ordered;
     *ret_flaps = h->flaps;
+    return 0;
+}
+
+int ha_stable_target(const struct ha *ha, const char *guest, ha_node *ret_target)
+{
+    const struct ha_guest_fact *g = ha_facts_guest(&ha->stable, guest);
+    if (!g)
+        return -ENOENT;
+    *ret_target = g->mig ? g->mig_host : 0;
     return 0;
 }

@@ -173,6 +173,14 @@ static bool should_run(const struct ha *ha, const struct ha_facts *facts, uint32
            !ha_guest_undefined(ha, i);
 }
 
+static bool has_to_leave(const struct ha_live *l, const struct ha_plan_guest *p)
+{
+    bool leave = l->hosts[p->on].state == HA_PLAN_DRAIN || !(p->allowed >> p->on & 1);
+    for (size_t k = 0; k < p->nneeds; k++)
+        leave |= !(l->labels[p->needs[k]].hosts >> p->on & 1);
+    return leave;
+}
+
 static void put_guest(const struct ha *ha, const struct ha_facts *facts, uint32_t i,
                       struct ha_live *l)
 {
@@ -197,14 +205,12 @@ static void put_guest(const struct ha *ha, const struct ha_facts *facts, uint32_
     }
     if (p->on >= 0 && (l->closed >> p->on & 1) && (allowed(facts, c) >> p->on & 1))
         p->allowed |= UINT64_C(1) << p->on;
-    bool drained = p->on >= 0 && l->hosts[p->on].state == HA_PLAN_DRAIN;
-    p->move = ha_guest_move(g, c, drained) == HA_MOVE_NORMAL ? HA_PLAN_MOVE_NORMAL
-                                                             : HA_PLAN_MOVE_LIVE;
     p->needs = c ? c->needs : NULL;
     p->nneeds = c ? c->nneeds : 0;
-    l->misplaced |= p->on >= 0 && (drained || !(p->allowed >> p->on & 1));
-    for (size_t k = 0; k < p->nneeds && p->on >= 0; k++)
-        l->misplaced |= !(l->labels[p->needs[k]].hosts >> p->on & 1);
+    bool must = p->on >= 0 && has_to_leave(l, p);
+    bool live = ha_guest_move(g, c, must) != HA_MOVE_NORMAL;
+    p->move = live && (must || ha->config->placement.rebalance) ? HA_PLAN_MOVE_LIVE
+                                                                : HA_PLAN_MOVE_NORMAL;
 }
 
 /* Nobody is moved because a host has less memory than was thought. */
@@ -222,7 +228,7 @@ static void put_memory(struct ha_live *l)
 static void put_guests(const struct ha *ha, const struct ha_facts *facts, struct ha_live *l)
 {
     l->nprefers = 0;
-    l->homes = l->misplaced = false;
+    l->homes = false;
     for (uint32_t i = 0; i < facts->nguests; i++)
         put_guest(ha, facts, i, l);
     l->in.guests = l->guests;
@@ -316,7 +322,7 @@ int ha_live_build(const struct ha *ha, const struct ha_facts *facts, struct ha_l
     if (make_room(ha, facts, l) < 0)
         return -ENOMEM;
     l->in = (struct ha_plan_instance){.reserve = p->reserve,
-                                      .migrate = p->rebalance,
+                                      .migrate = true,
                                       .preempt = p->preempt,
                                       .transfers = p->transfers};
     put_hosts(ha, facts, l);

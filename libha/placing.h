@@ -23,7 +23,6 @@ struct ha_live {
     size_t guests_size, prefers_size, labels_size, rules_size, members_size, domains_size, index_size;
     size_t nprefers, nmembers;
     bool homes;     /* a guest is away from the host that it left for its maintenance */
-    bool misplaced; /* a guest runs where it may not, or has to leave */
     uint64_t hash;  /* of all that matters */
 };
 

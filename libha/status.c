@@ -305,8 +305,8 @@ static void why_free(const struct ha *ha, const struct ha_guest_fact *g, uint32_
                ha_host_name(ha, silent_host(ha)));
     else if (g->preempted)
         ha_say(r->why, size,
-               "stopped to make room%s%s; it starts again when there is some: `xvmhactl why %s`",
-               gave_way(ha, g) ? " for " : "", gave_way(ha, g) ? gave_way(ha, g) : "", g->name);
+               "stopped for want of room%s%s; it starts again when there is some: `xvmhactl why %s`",
+               gave_way(ha, g) ? ", for the sake of " : "", gave_way(ha, g) ? gave_way(ha, g) : "", g->name);
     else if (i < ha->ndesks && ha->now < ha->desks[i].not_before)
         ha_say(r->why, size, "it failed; tried again in %lu s",
                (unsigned long)((ha->desks[i].not_before - ha->now + 999) / 1000));
@@ -346,7 +346,8 @@ static void why_owned(const struct ha *ha, const struct ha_guest_fact *g, uint32
         return;
     }
     if (g->preempted) {
-        ha_say(r->why, size, "is being shut down to make room%s%s", gave_way(ha, g) ? " for " : "",
+        ha_say(r->why, size, "is being shut down for want of room%s%s",
+               gave_way(ha, g) ? ", for the sake of " : "",
                gave_way(ha, g) ? gave_way(ha, g) : "");
         return;
     }

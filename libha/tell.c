@@ -151,8 +151,8 @@ static void say_guest(struct ha *ha, const struct ha_facts *before, const struct
         const struct ha_guest_fact *other =
             f->old_inc && f->old_inc <= before->nguests ? &before->guests[f->old_inc - 1] : NULL;
         ha_report(ha, HA_REPORT_GUEST_PREEMPT, HA_SEV_WARNING, g->owner, g->name,
-                  "%s is stopped on %s to make room%s%s; it starts again when there is some",
-                  g->name, ha_host_name(ha, g->owner), other ? " for " : "",
+                  "%s is stopped on %s for want of room%s%s; it starts again when there is some",
+                  g->name, ha_host_name(ha, g->owner), other ? ", for the sake of " : "",
                   other ? other->name : "");
         break;
     }

@@ -123,3 +123,13 @@ const struct ha_config *fake_config(void)
 
     return &config;
 }
+
+void ha_tolerates(const struct ha *ha, struct ha_tolerates *ret_tolerates)
+{
+    *ret_tolerates = ha->tolerates;
+}
+
+const struct ha_plan_instance *ha_instance(const struct ha *ha)
+{
+    return ha->instance;
+}

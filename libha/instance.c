@@ -213,7 +213,8 @@ static void put_guest(const struct ha *ha, const struct ha_facts *facts, uint32_
                                                                 : HA_PLAN_MOVE_NORMAL;
 }
 
-/* Nobody is moved because a host has less memory than was thought. */
+/* Nobody is moved because a host has less memory than was thought; and one that takes no guests and has
+ * none is not there. */
 static void put_memory(struct ha_live *l)
 {
     uint64_t used[HA_HOSTS_MAX] = {0};
@@ -223,6 +224,9 @@ static void put_memory(struct ha_live *l)
     for (size_t k = 0; k < l->in.nhosts; k++)
         if (used[k] > l->hosts[k].memory_kib)
             l->hosts[k].memory_kib = used[k];
+    for (size_t k = 0; k < l->in.nhosts; k++)
+        if ((l->closed >> k & 1) && !used[k])
+            l->hosts[k].state = HA_PLAN_DOWN;
 }
 
 static void put_guests(const struct ha *ha, const struct ha_facts *facts, struct ha_live *l)

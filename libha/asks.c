@@ -435,6 +435,12 @@ static void ask_fence(struct ha *ha, const struct ha_ask *ask, const struct ha_h
     }
 }
 
+static bool is_about_maintenance(const struct ha_ask *ask)
+{
+    return ask->command == HA_CMD_EVACUATE || ask->command == HA_CMD_MAINTENANCE_ON ||
+           ask->command == HA_CMD_MAINTENANCE_OFF;
+}
+
 static void ask_host(struct ha *ha, const struct ha_ask *ask, struct ha_outcome *o)
 {
     ha_node node = find_host(ha, ask->host);
@@ -445,7 +451,7 @@ static void ask_host(struct ha *ha, const struct ha_ask *ask, struct ha_outcome 
     }
     struct ha_host_desk *desk = &ha->host_desks[h - ha->prop.hosts];
     ha_name_copy(desk->who, ask->who);
-    if (ha->half && ask->command >= HA_CMD_EVACUATE) {
+    if (ha->half && is_about_maintenance(ask)) {
         OUTCOME(o, -EAGAIN, "half of the hosts are missing: no guest is moved before they are back or "
                 "confirmed dead");
         return;
@@ -458,7 +464,7 @@ static void ask_host(struct ha *ha, const struct ha_ask *ask, struct ha_outcome 
         ask_fence(ha, ask, h, o);
         return;
     }
-    if (ask->command >= HA_CMD_EVACUATE && ask->command <= HA_CMD_MAINTENANCE_OFF) {
+    if (is_about_maintenance(ask)) {
         ha_ask_maintenance(ha, ask, h, o);
         return;
     }

@@ -108,7 +108,9 @@ static void end_maintenance(struct ha *ha, const struct ha_ask *ask, const struc
                            .level = HA_MAINT_NONE,
                            .how = back ? HA_MAINT_RETURN : 0};
     ha_name_copy(fact.name, ask->who);
-    if (h->maint == HA_MAINT_NONE)
+    if (h->maint == HA_MAINT_NONE && ask->again)
+        OUTCOME(o, 0, "%s takes guests again", ask->host);
+    else if (h->maint == HA_MAINT_NONE)
         OUTCOME(o, -EALREADY, "%s is not in maintenance", ask->host);
     else if (!ha_propose(ha, &fact))
         OUTCOME(o, -EBUSY, "not every host knows how: upgrade them all");
@@ -131,6 +133,8 @@ void ha_ask_maintenance(struct ha *ha, const struct ha_ask *ask, const struct ha
     ha_name_copy(fact.name, ask->who);
     if (ask->command == HA_CMD_MAINTENANCE_OFF) {
         end_maintenance(ha, ask, h, o);
+    } else if (ask->again && h->maint == fact.level) { /* done before its coordinator was lost */
+        OUTCOME(o, 0, "%s is being emptied; see `xvmhactl status`", ask->host);
     } else if (h->maint == HA_MAINT_ON && !(insists(ask) && stay && !h->maint_force)) {
         OUTCOME(o, -EALREADY, "%s is in maintenance already; `xvmhactl maintenance off %s` ends that",
                 ask->host, ask->host);

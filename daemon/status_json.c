@@ -356,8 +356,8 @@ json_t *xvm_status_json(const struct ha *core, ha_ms now, const struct ha_config
         all = head_json(&st, config);
     }
     if (all != NULL) {
-        json_object_set_new(all, "tolerates", tolerates_json(&st));
         lists_json(&st, all);
+        json_object_set_new(all, "tolerates", tolerates_json(&st));
     } else {
         json_decref(st.underway);
         json_decref(st.attention);

@@ -9,9 +9,11 @@
 #include "wire.h"
 
 enum {
-    GUESTS_A_MS = 100, /* after a plan for so many guests, the next one waits for a millisecond */
+    GUESTS_A_MS = 200, /* after a look at so many guests, the next one waits for a millisecond */
     TRANSFERS = 2,     /* of a host at a time */
     RESTARTS = 4,
+    EFFORT = 500000,   /* of the planner, in a large cluster: the event loop waits for it */
+    SMALL = 1000,      /* hosts times guests: here the planner does all it can */
     BACKOFF = 15000, /* after a move that failed; doubles four times */
 };
 
@@ -51,12 +53,13 @@ static enum outcome plan(struct ha *ha)
     struct ha_error error;
     p->valid = false;
     p->plan = ha_plan_free(p->plan);
-    p->planned_at = ha->now;
     struct ha_live live = p->next;
     p->next = p->live;
     p->live = live;
     p->live.in.hosts = p->live.hosts; /* which came along */
     p->live.in.no_tolerates = true;
+    if (p->live.in.nhosts * p->live.in.nguests > SMALL)
+        p->live.in.effort = EFFORT;
     if (ha_plan_check(&p->live.in, &error) < 0 || ha_plan_make(&p->live.in, &p->plan) < 0)
         return FAILED;
     p->valid = true;
@@ -67,15 +70,16 @@ static enum outcome plan(struct ha *ha)
 static enum outcome plan_if_changed(struct ha *ha)
 {
     struct ha_placing *p = ha->placing;
-    ha_ms due = p->planned_at + (ha_ms)(ha->prop.nguests / GUESTS_A_MS);
+    ha_ms due = p->looked_at + (ha_ms)(ha->prop.nguests / GUESTS_A_MS);
+    if (p->looked_at && ha->now < due) {
+        ha_wake(ha, due);
+        return TOO_EARLY;
+    }
+    p->looked_at = ha->now;
     if (ha_live_build(ha, &ha->prop, &p->next) < 0)
         return FAILED;
     if (p->valid && p->next.hash == p->live.hash)
         return PLANNED;
-    if (p->planned_at && ha->now < due) {
-        ha_wake(ha, due);
-        return TOO_EARLY;
-    }
     return plan(ha);
 }
 

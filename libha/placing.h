@@ -36,7 +36,7 @@ struct ha_placing {
     struct ha_live live, next; /* what `plan` was made of, and scratch */
     struct ha_plan *plan;      /* NULL: none */
     bool valid;
-    ha_ms planned_at;
+    ha_ms looked_at; /* when the instance was built last */
     /* for status, on any host: how many failures are tolerated */
     struct ha_live status_live;
     struct ha_tolerates tolerates;

@@ -176,6 +176,12 @@ const struct sim_directed sim_directed[] = {
      "9s when \"host3 suspended g1 *\" +60ms cut host3 for 30s\n70s end\n"},
     {"no-quorum", "QUORUM", 3, 2, false, "ds", true,
      "10s quorum-flip @chair for 20s\n12s guest-crash g1\n13s cmd host1 stop g2\n50s end\n"},
+    {"apart", "STRONG_RULES", 3, 2, false, "ds", true,
+     /* both would like the same host, and must be apart */
+     "12s guest-crash g1\n20s power-off host1 for 20s\n60s end\n"},
+    {"apart-under-way", "BOTH_ENDS", 3, 2, false, "ds", true,
+     /* one is on its way to another host when the other one wants its place */
+     "10s cmd host1 move g1 host2 live\n10100ms cmd host3 enable g2\n40s end\n"},
 };
 /* clang-format on */
 const size_t sim_ndirected = sizeof(sim_directed) / sizeof(*sim_directed);

@@ -360,6 +360,28 @@ static void draw_shape(struct sim_rng *r, const struct sim_options *o, struct si
 
 /* ----------------------------------------------------------------------------------- the whole */
 
+/* g1 and g2 are apart, and both prefer host1. */
+static void make_apart(struct ha_config *c)
+{
+    c->rules = calloc(1, sizeof(*c->rules));
+    assert(c->rules);
+    c->nrules = 1;
+    c->rules[0].kind = HA_PLAN_APART;
+    c->rules[0].guests = calloc(2, sizeof(*c->rules[0].guests));
+    assert(c->rules[0].guests);
+    c->rules[0].nguests = 2;
+    for (unsigned h = 0; h < c->nhosts; h++)
+        c->rules[0].domain[h] = (uint8_t)h;
+    for (uint32_t g = 0; g < 2; g++) {
+        c->rules[0].guests[g] = g;
+        c->guests[g].rules = calloc(1, sizeof(*c->guests[g].rules));
+        c->guests[g].prefer = calloc(1, sizeof(*c->guests[g].prefer));
+        assert(c->guests[g].rules && c->guests[g].prefer);
+        c->guests[g].nrules = c->guests[g].nprefer = 1;
+        c->guests[g].prefer[0] = (struct ha_preference){.host = 1, .weight = 10};
+    }
+}
+
 static bool make_directed(const struct sim_directed *d, struct sim_run *run)
 {
     struct sim_shape shape = {
@@ -370,9 +392,13 @@ static bool make_directed(const struct sim_directed *d, struct sim_run *run)
         shape.fencing = (struct ha_fence_policy){.cluster_limit = 2, .window = 40000};
     if (strcmp(d->name, "flaps") == 0)
         shape.fencing = (struct ha_fence_policy){.host_limit = 2, .window = 40000};
+    if (strcmp(d->name, "apart-under-way") == 0)
+        shape.disabled = 2;
     run->hosts = d->hosts;
     run->guests = d->guests;
     run->setup.config = sim_config_new(&shape, 1000, 1200);
+    if (strncmp(d->name, "apart", 5) == 0)
+        make_apart(run->setup.config);
     run->setup.token_ms = 1000;
     run->setup.consensus_ms = 1200;
     run->setup.calm = d->calm;

@@ -97,8 +97,8 @@ json_t *xvm_instance_json(const struct ha *core)
         json_array_append_new(guests, guest_json(in, &in->guests[i]));
     for (size_t i = 0; i < in->nrules; i++)
         json_array_append_new(rules, rule_json(in, &in->rules[i]));
-    return json_pack("{s:o, s:o, s:o, s:I, s:I, s:{s:b, s:s, s:s}}", "hosts", hosts, "guests",
+    return json_pack("{s:o, s:o, s:o, s:I, s:I, s:I, s:{s:b, s:s, s:s}}", "hosts", hosts, "guests",
                      guests, "rules", rules, "reserve", (json_int_t)in->reserve, "transfers",
-                     (json_int_t)in->transfers, "freedom", "migrate", in->migrate, "preempt",
+                     (json_int_t)in->transfers, "effort", (json_int_t)in->effort, "freedom", "migrate", in->migrate, "preempt",
                      preempts[in->preempt], "failback", in->failback ? "auto" : "never");
 }

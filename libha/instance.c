@@ -9,6 +9,11 @@
 
 #include "wire.h"
 
+enum {
+    EFFORT = 500000, /* of the planner, in a large cluster: the event loop waits for it */
+    SMALL = 1000,    /* hosts times guests: here the planner does all it can */
+};
+
 /* Room for n elements in *list; what was there is lost. */
 static int room(void **list, size_t *size, size_t n, size_t each)
 {
@@ -328,6 +333,7 @@ int ha_live_build(const struct ha *ha, const struct ha_facts *facts, struct ha_l
     l->in = (struct ha_plan_instance){.reserve = p->reserve,
                                       .migrate = true,
                                       .preempt = p->preempt,
+                                      .effort = facts->nhosts * facts->nguests > SMALL ? EFFORT : 0,
                                       .transfers = p->transfers};
     put_hosts(ha, facts, l);
     put_labels(ha, facts, l);

@@ -12,8 +12,6 @@ enum {
     GUESTS_A_MS = 200, /* after a look at so many guests, the next one waits for a millisecond */
     TRANSFERS = 2,     /* of a host at a time */
     RESTARTS = 4,
-    EFFORT = 500000,   /* of the planner, in a large cluster: the event loop waits for it */
-    SMALL = 1000,      /* hosts times guests: here the planner does all it can */
     BACKOFF = 15000, /* after a move that failed; doubles four times */
 };
 
@@ -58,8 +56,6 @@ static enum outcome plan(struct ha *ha)
     p->live = live;
     p->live.in.hosts = p->live.hosts; /* which came along */
     p->live.in.no_tolerates = true;
-    if (p->live.in.nhosts * p->live.in.nguests > SMALL)
-        p->live.in.effort = EFFORT;
     if (ha_plan_check(&p->live.in, &error) < 0 || ha_plan_make(&p->live.in, &p->plan) < 0)
         return FAILED;
     p->valid = true;

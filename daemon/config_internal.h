@@ -105,8 +105,8 @@ int xvm_read_word(struct xvm_loader *l, const char *key, const struct xvm_node *
                   const char *const *words, const char *expected, uint8_t *ret);
 /* config_placement.c. A host's `labels`; `nth` is its number. */
 void xvm_read_host_labels(struct xvm_loader *l, const struct xvm_node *node, size_t nth);
-/* A guest's `needs`, `prefer` and `labels`, for its table of fields; out: struct ha_guest_config. Each
- * replaces what a default said. */
+/* A guest's `needs`, `prefer` and `labels`, for its table of fields; out: struct ha_guest_config.
+ * Each replaces what a default said. */
 int xvm_read_needs(struct xvm_loader *l, const struct xvm_field *f, const struct xvm_node *v,
                    void *out);
 int xvm_read_prefer(struct xvm_loader *l, const struct xvm_field *f, const struct xvm_node *v,

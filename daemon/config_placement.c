@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What places are chosen by: labels of hosts, needs and preferences of guests, `rules`, and how much
- * freedom there is (`reserve`, `failback`, `preempt`, `rebalance`). */
+/* What places are chosen by: labels of hosts, needs and preferences of guests, `rules`, and how
+ * much freedom there is (`reserve`, `failback`, `preempt`, `rebalance`). */
 #include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -24,11 +24,12 @@ static int check_label(struct xvm_loader *l, const struct xvm_node *at)
     const char *c = at->text;
 
     if (at->kind != XVM_NODE_SCALAR || xvm_node_null(at))
-        return xvm_config_fail_node(l, at, "%s among labels, expected a label such as san or rack=a",
+        return xvm_config_fail_node(l, at,
+                                    "%s among labels, expected a label such as san or rack=a",
                                     xvm_node_kind_name(at));
     if (strlen(c) >= HA_NAME_MAX)
-        return xvm_config_fail_node(l, at, "label `%.20s...` is too long, expected at most %d bytes",
-                                    c, HA_NAME_MAX - 1);
+        return xvm_config_fail_node(
+            l, at, "label `%.20s...` is too long, expected at most %d bytes", c, HA_NAME_MAX - 1);
     for (; *c != '\0'; c++) {
         if (!isascii(*c) || (!isalnum((unsigned char)*c) && strchr("_.+-=", *c) == NULL))
             break;
@@ -123,8 +124,8 @@ static int unknown_label(struct xvm_loader *l, const struct xvm_node *at)
     for (size_t i = 0; i < l->config->nlabels; i++)
         xvm_nearest_try(&nearest, l->config->labels[i].name);
     if (nearest.best != NULL)
-        return xvm_config_fail_node(l, at, "no host has the label `%.80s`, expected `%s`?", at->text,
-                                    nearest.best);
+        return xvm_config_fail_node(l, at, "no host has the label `%.80s`, expected `%s`?",
+                                    at->text, nearest.best);
     return xvm_config_fail_node(l, at,
                                 "no host has the label `%.80s`, expected one of those in `labels` "
                                 "of `hosts`",
@@ -311,10 +312,11 @@ static int read_labelled(struct xvm_loader *l, const struct xvm_node *at, struct
         }
     }
     if (rule->nguests == 0)
-        return xvm_config_fail_node(l, at,
-                                    "no guest has the label `%.80s`, expected a label of guests, or "
-                                    "a list of guests' names",
-                                    at->text);
+        return xvm_config_fail_node(
+            l, at,
+            "no guest has the label `%.80s`, expected a label of guests, or "
+            "a list of guests' names",
+            at->text);
     return 0;
 }
 
@@ -385,7 +387,8 @@ static int read_rule(struct xvm_loader *l, const struct xvm_node *node, struct h
     if (xvm_read_map(l, node, "a rule", fields, sizeof(fields) / sizeof(fields[0]), &raw) < 0)
         return -EINVAL;
     if ((raw.apart == NULL) == (raw.together == NULL))
-        return xvm_config_fail_node(l, node, "a rule with %s, expected either `apart` or `together`",
+        return xvm_config_fail_node(l, node,
+                                    "a rule with %s, expected either `apart` or `together`",
                                     raw.apart == NULL ? "no guests" : "both");
     who = raw.apart != NULL ? raw.apart : raw.together;
     rule->kind = raw.apart != NULL ? HA_PLAN_APART : HA_PLAN_TOGETHER;
@@ -449,10 +452,11 @@ static void check_against(struct xvm_loader *l, const struct xvm_node *at, size_
         if (shared[i] < 2 || other->strength == HA_PLAN_WEAK || other->kind == rule->kind ||
             agree(c, rule, other))
             continue;
-        xvm_config_fail_node(l, at,
-                             "a rule against rule %zu: the same guests together and apart, expected "
-                             "one of them, or `strength: weak`",
-                             i + 1);
+        xvm_config_fail_node(
+            l, at,
+            "a rule against rule %zu: the same guests together and apart, expected "
+            "one of them, or `strength: weak`",
+            i + 1);
         break;
     }
     free(shared);
@@ -575,8 +579,8 @@ void xvm_read_placement(struct xvm_loader *l, const struct xvm_placement_nodes *
                              "there are hosts",
                              hosts, l->config->nhosts);
     if (nodes->failback != NULL)
-        xvm_read_word(l, "failback", nodes->failback, failbacks, "never, maintenance-window or auto",
-                      &failback);
+        xvm_read_word(l, "failback", nodes->failback, failbacks,
+                      "never, maintenance-window or auto", &failback);
     if (nodes->preempt != NULL)
         xvm_read_word(l, "preempt", nodes->preempt, preempts, "never, lower or more", &preempt);
     if (nodes->rebalance != NULL)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* `xvmhactl evacuate` and `maintenance on|off`: with --wait until the host is empty, or nothing moves any
- * more. */
+/* `xvmhactl evacuate` and `maintenance on|off`: with --wait until the host is empty, or nothing
+ * moves any more. */
 #include <string.h>
 #include <time.h>
 #include <unistd.h>

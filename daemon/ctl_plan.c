@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* `xvmhactl plan` and `why`: what the planner would do, and why, with the cluster as it is or with one in a
- * file. Touches nothing; the planning is done here, not in the daemon. */
+/* `xvmhactl plan` and `why`: what the planner would do, and why, with the cluster as it is or with
+ * one in a file. Touches nothing; the planning is done here, not in the daemon. */
 #include <string.h>
 #include <time.h>
 
@@ -245,8 +245,8 @@ static int64_t now_us(clockid_t clock)
     return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
-/* The instance of the file, or of the live cluster. CTL_OK, or an exit code after a complaint. To be
- * plan_file_done() in any case. */
+/* The instance of the file, or of the live cluster. CTL_OK, or an exit code after a complaint. To
+ * be plan_file_done() in any case. */
 static int get_instance(const struct ctl *ctl, struct plan_file *file)
 {
     char error[400];

@@ -43,8 +43,7 @@ static json_t *prefer_json(const struct ha_plan_instance *in, const struct ha_pl
 
     for (size_t i = 0; i < g->nprefer; i++) {
         const char *name = in->hosts[g->prefer[i].host].name;
-        json_int_t weight =
-            json_integer_value(json_object_get(object, name)) + g->prefer[i].weight;
+        json_int_t weight = json_integer_value(json_object_get(object, name)) + g->prefer[i].weight;
 
         weight = weight > WEIGHT_MAX ? WEIGHT_MAX : weight < -WEIGHT_MAX ? -WEIGHT_MAX : weight;
         json_object_set_new(object, name, json_integer(weight));
@@ -99,6 +98,7 @@ json_t *xvm_instance_json(const struct ha *core)
         json_array_append_new(rules, rule_json(in, &in->rules[i]));
     return json_pack("{s:o, s:o, s:o, s:I, s:I, s:I, s:{s:b, s:s, s:s}}", "hosts", hosts, "guests",
                      guests, "rules", rules, "reserve", (json_int_t)in->reserve, "transfers",
-                     (json_int_t)in->transfers, "effort", (json_int_t)in->effort, "freedom", "migrate", in->migrate, "preempt",
-                     preempts[in->preempt], "failback", in->failback ? "auto" : "never");
+                     (json_int_t)in->transfers, "effort", (json_int_t)in->effort, "freedom",
+                     "migrate", in->migrate, "preempt", preempts[in->preempt], "failback",
+                     in->failback ? "auto" : "never");
 }

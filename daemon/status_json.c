@@ -281,7 +281,8 @@ static json_t *guest_json(struct status *st, size_t i)
                      ha_guest_state_name(g.state), "host", node_name(st, g.owner), "target",
                      node_name(st, g.target), "managed", g.managed, "enabled", g.enabled,
                      "want_run", g.want_run, "recalled", g.recalled, "failed", g.failed,
-                     "quarantined", g.quarantined, "preempted", g.preempted, "incarnation", (json_int_t)g.inc, "migration",
+                     "quarantined", g.quarantined, "preempted", g.preempted, "incarnation",
+                     (json_int_t)g.inc, "migration",
                      (json_int_t)g.mig, "priority", g.priority, "memory_kib",
                      (json_int_t)g.memory_kib, "restarts", (json_int_t)g.restarts, "transfer",
                      transfer_json(g.transfer), "why", xvm_json_text(g.why));

@@ -276,7 +276,8 @@ static bool target_fits(struct ha *ha, ha_node to, uint32_t i, struct ha_outcome
 }
 
 /* Where to: the host that was named, or the best one; 0 with an outcome that says why not. */
-static ha_node move_target(struct ha *ha, const struct ha_ask *ask, uint32_t i, struct ha_outcome *o)
+static ha_node move_target(struct ha *ha, const struct ha_ask *ask, uint32_t i,
+                           struct ha_outcome *o)
 {
     const struct ha_guest_fact *g = &ha->prop.guests[i];
     ha_used_count(ha, &ha->prop, ha->used_kib);
@@ -452,8 +453,8 @@ static void ask_host(struct ha *ha, const struct ha_ask *ask, struct ha_outcome 
     struct ha_host_desk *desk = &ha->host_desks[h - ha->prop.hosts];
     ha_name_copy(desk->who, ask->who);
     if (ha->half && is_about_maintenance(ask)) {
-        OUTCOME(o, -EAGAIN, "half of the hosts are missing: no guest is moved before they are back or "
-                "confirmed dead");
+        OUTCOME(o, -EAGAIN, "half of the hosts are missing: no guest is moved before they are "
+                "back or confirmed dead");
         return;
     }
     if (ha->half && (ask->command == HA_CMD_FENCE || ask->command == HA_CMD_HOST_CLEAR)) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Operators' commands that the planner is asked about first: a host is to be emptied, a guest is to run.
- * What would stop other guests, or leave less in reserve than is wanted, is refused with what would help,
- * unless the operator insists. */
+/* Operators' commands that the planner is asked about first: a host is to be emptied, a guest is to
+ * run. What would stop other guests, or leave less in reserve than is wanted, is refused with what
+ * would help, unless the operator insists. */
 #include "placing.h"
 
 #include <errno.h>
@@ -55,8 +55,10 @@ static bool breaks_reserve(struct ha *ha, const struct change *change, struct ha
     bool breaks = plan && plan->tolerates < reserve;
     if (breaks) {
         ha_plan_why_tolerates(plan, why, sizeof why);
-        OUTCOME(o, -EBUSY, "the reserve of %u would not be met: %u host failures tolerated; %s; "
-                "`--force` does it anyway", reserve, plan->tolerates, why);
+        OUTCOME(o, -EBUSY,
+                "the reserve of %u would not be met: %u host failures tolerated; %s; "
+                "`--force` does it anyway",
+                reserve, plan->tolerates, why);
     }
     ha_plan_free(plan);
     return breaks;
@@ -82,9 +84,10 @@ static bool leaves_some(struct ha *ha, const struct change *change, struct ha_ou
     if (stopped) {
         char why[HA_TEXT_MAX];
         ha_plan_why_unplaced(plan, first, why, sizeof why);
-        OUTCOME(o, -EBUSY, "%u guests would be stopped, for there is no room: %s (%s)%s; `--force` "
-                "does it anyway", stopped, plan->in->guests[first].name, why,
-                stopped > 1 ? " and others" : "");
+        OUTCOME(o, -EBUSY,
+                "%u guests would be stopped, for there is no room: %s (%s)%s; `--force` "
+                "does it anyway",
+                stopped, plan->in->guests[first].name, why, stopped > 1 ? " and others" : "");
     }
     ha_plan_free(plan);
     return stopped > 0;
@@ -136,8 +139,9 @@ void ha_ask_maintenance(struct ha *ha, const struct ha_ask *ask, const struct ha
     } else if (ask->again && h->maint == fact.level) { /* done before its coordinator was lost */
         OUTCOME(o, 0, "%s is being emptied; see `xvmhactl status`", ask->host);
     } else if (h->maint == HA_MAINT_ON && !(insists(ask) && stay && !h->maint_force)) {
-        OUTCOME(o, -EALREADY, "%s is in maintenance already; `xvmhactl maintenance off %s` ends that",
-                ask->host, ask->host);
+        OUTCOME(o, -EALREADY,
+                "%s is in maintenance already; `xvmhactl maintenance off %s` ends that", ask->host,
+                ask->host);
     } else if (!stay && (h->state != HA_HOST_IN || n == 0)) {
         OUTCOME(o, -EALREADY, "%s has no guests that could leave it", ask->host);
     } else if (insists(ask) || (!leaves_some(ha, &change, o) && !breaks_reserve(ha, &change, o))) {
@@ -145,6 +149,7 @@ void ha_ask_maintenance(struct ha *ha, const struct ha_ask *ask, const struct ha
             OUTCOME(o, 0, "%s %s; guests that leave it: %u; see `xvmhactl status`", ask->host,
                     stay ? "goes into maintenance" : "is being emptied", n);
         else
-            OUTCOME(o, -EBUSY, "%s is being emptied already, or not every host knows how", ask->host);
+            OUTCOME(o, -EBUSY, "%s is being emptied already, or not every host knows how",
+                    ask->host);
     }
 }

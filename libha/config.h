@@ -97,7 +97,7 @@ struct ha_rule {
 /* When running guests are moved back for preferences and weak rules. */
 enum ha_failback {
     HA_FAILBACK_NEVER,
-    HA_FAILBACK_MAINTENANCE, /* when a host's maintenance has ended: those that had left it for that */
+    HA_FAILBACK_MAINTENANCE, /* when a host's maintenance has ended: those that had left for it */
     HA_FAILBACK_AUTO,
 };
 

@@ -378,13 +378,14 @@ void ha_decide_guests(struct ha *ha);
 /* The owner of a free guest is decided: that host of `prop`. */
 void ha_assign(struct ha *ha, uint32_t guest, size_t host);
 /* A move is decided. `planned`: nobody asked for it. False: it cannot be moved now. */
-bool ha_propose_move(struct ha *ha, uint32_t guest, ha_node to, enum ha_move_kind kind, bool planned);
+bool ha_propose_move(struct ha *ha, uint32_t guest, ha_node to, enum ha_move_kind kind,
+                     bool planned);
 void ha_guest_reported(struct ha *ha, const struct ha_member *m, const struct ha_copy *copy);
 /* place.c */
 /* The host for guest g by the facts `prop` and used_kib, or 0 with a reason. */
 ha_node ha_place(const struct ha *ha, uint32_t guest, ha_node except, char *ret_why, size_t size);
-/* True, with the reason and what would help: the host (index of `prop`) must not be given the guest, by
- * the facts `prop` and used_kib. */
+/* True, with the reason and what would help: the host (index of `prop`) must not be given the
+ * guest, by the facts `prop` and used_kib. */
 bool ha_place_refused(const struct ha *ha, uint32_t guest, size_t host, char *ret_why, size_t size);
 void ha_used_count(const struct ha *ha, const struct ha_facts *facts, uint64_t *ret_used_kib);
 /* NULL if the host may take guests now, else why not. h is of `prop`. */
@@ -426,7 +427,8 @@ void ha_clients_interrupt(struct ha *ha, const char *why);
 void ha_clients_send(struct ha *ha);
 void ha_client_give_up(struct ha *ha, size_t i);
 /* asks_places.c. True: the guest must not start, the outcome says why. */
-bool ha_start_refused(struct ha *ha, const struct ha_ask *ask, uint32_t guest, struct ha_outcome *o);
+bool ha_start_refused(struct ha *ha, const struct ha_ask *ask, uint32_t guest,
+                      struct ha_outcome *o);
 /* evacuate, maintenance on and off. h is of `prop`. */
 void ha_ask_maintenance(struct ha *ha, const struct ha_ask *ask, const struct ha_host_fact *h,
                         struct ha_outcome *o);

@@ -39,10 +39,10 @@ enum ha_fact_kind {
     HA_FACT_ORDER, /* LOST, because an operator wants the host fenced, though it may be a member */
     HA_FACT_CALM,  /* a host's losses are forgotten: a quiet time, or an operator */
     HA_FACT_TURN,  /* fence-only, two hosts: whose turn to fence is first (level: 1 + turn) */
-    HA_FACT_PREEMPT, /* stop it to make room; it starts again when there is some. old_inc: 1 + index of
-                        the guest it gives way to; 0: nobody in particular */
-    HA_FACT_MAINT, /* an operator empties a host (level: ha_maint; how: ha_maint_how; name: who), or that
-                      is over */
+    HA_FACT_PREEMPT, /* stop it to make room; it starts again when there is some. old_inc: 1 + index
+                        of the guest it gives way to; 0: nobody in particular */
+    HA_FACT_MAINT, /* an operator empties a host (level: ha_maint; how: ha_maint_how; name: who), or
+                      that is over */
     HA_FACT_COUNT
 };
 

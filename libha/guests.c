@@ -291,7 +291,8 @@ void ha_assign(struct ha *ha, uint32_t i, size_t host)
         ha->used_kib[host] += ha_guest_need_kib(ha, &ha->prop, i);
 }
 
-bool ha_propose_move(struct ha *ha, uint32_t guest, ha_node to, enum ha_move_kind kind, bool planned)
+bool ha_propose_move(struct ha *ha, uint32_t guest, ha_node to, enum ha_move_kind kind,
+                     bool planned)
 {
     struct ha_fact fact = {.kind = kind == HA_MOVE_NORMAL ? HA_FACT_RECALL : HA_FACT_MIG,
                            .guest = guest,

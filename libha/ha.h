@@ -558,8 +558,8 @@ struct ha_tolerates {
 /* Plans, where something has changed since the last call: some milliseconds in a large cluster. */
 void ha_tolerates(const struct ha *ha, struct ha_tolerates *ret_tolerates);
 
-/* The cluster as the planner is shown it, by what this host knows; NULL: nothing is founded yet, or no
- * memory. Borrowed until the next call of this or ha_tolerates(), or the next step. */
+/* The cluster as the planner is shown it, by what this host knows; NULL: nothing is founded yet, or
+ * no memory. Borrowed until the next call of this or ha_tolerates(), or the next step. */
 const struct ha_plan_instance *ha_instance(const struct ha *ha);
 
 void ha_status(const struct ha *ha, ha_ms now, struct ha_status *ret_status);
@@ -575,8 +575,8 @@ int ha_log_hash(const struct ha *ha, uint64_t i, struct ha_epoch *ret_e, uint64_
  * -ENOENT: unknown guest. */
 int ha_stable_owner(const struct ha *ha, const char *guest, ha_node *ret_owner,
                     struct ha_uuid *ret_boot, uint64_t *ret_inc);
-/* For checkers: the target of a guest's move that is under way by the stable facts; 0: none. -ENOENT:
- * unknown guest. */
+/* For checkers: the target of a guest's move that is under way by the stable facts; 0: none.
+ * -ENOENT: unknown guest. */
 int ha_stable_target(const struct ha *ha, const char *guest, ha_node *ret_target);
 /* For checkers: the stable state, boot and loss number of a host; -ENOENT: never heard of. */
 int ha_stable_host(const struct ha *ha, ha_node node, enum ha_host_state *ret_state,

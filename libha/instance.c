@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The cluster as the planner is to see it: facts, what members told, and the configuration, as it will be
- * when all that is under way has gone well. What that leaves open is checked when a step is taken
- * (place.c). */
+/* The cluster as the planner is to see it: facts, what members told, and the configuration, as it
+ * will be when all that is under way has gone well. What that leaves open is checked when a step is
+ * taken (place.c). */
 #include "placing.h"
 
 #include <errno.h>
@@ -214,12 +214,12 @@ static void put_guest(const struct ha *ha, const struct ha_facts *facts, uint32_
     p->nneeds = c ? c->nneeds : 0;
     bool must = p->on >= 0 && has_to_leave(l, p);
     bool live = ha_guest_move(g, c, must) != HA_MOVE_NORMAL;
-    p->move = live && (must || ha->config->placement.rebalance) ? HA_PLAN_MOVE_LIVE
-                                                                : HA_PLAN_MOVE_NORMAL;
+    p->move =
+        live && (must || ha->config->placement.rebalance) ? HA_PLAN_MOVE_LIVE : HA_PLAN_MOVE_NORMAL;
 }
 
-/* Nobody is moved because a host has less memory than was thought; and one that takes no guests and has
- * none is not there. */
+/* Nobody is moved because a host has less memory than was thought; and one that takes no guests and
+ * has none is not there. */
 static void put_memory(struct ha_live *l)
 {
     uint64_t used[HA_HOSTS_MAX] = {0};
@@ -340,8 +340,8 @@ int ha_live_build(const struct ha *ha, const struct ha_facts *facts, struct ha_l
     put_guests(ha, facts, l);
     index_guests(ha, facts, l);
     put_rules(ha, facts, l);
-    l->in.failback = p->failback == HA_FAILBACK_AUTO ||
-                     (p->failback == HA_FAILBACK_MAINTENANCE && l->homes);
+    l->in.failback =
+        p->failback == HA_FAILBACK_AUTO || (p->failback == HA_FAILBACK_MAINTENANCE && l->homes);
     l->hash = hash_all(l);
     return 0;
 }

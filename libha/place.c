@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What a host may be given, looked at when it is given: whoever chose the place (the planner, an operator,
- * the simple rule below), nothing is started or moved against this. A guest on its way counts at both
- * ends. */
+/* What a host may be given, looked at when it is given: whoever chose the place (the planner, an
+ * operator, the simple rule below), nothing is started or moved against this. A guest on its way
+ * counts at both ends. */
 #include "core.h"
 
 #include <string.h>
@@ -26,8 +26,8 @@ static bool takes_room(const struct ha *ha, const struct ha_guest_fact *g, ha_no
     return g->recall && g->owner && g->prefer == node; /* it is being stopped, to start there */
 }
 
-/* Memory of the guests that each host owns, is about to receive, or has not cleaned up after; index = that
- * of the facts. */
+/* Memory of the guests that each host owns, is about to receive, or has not cleaned up after; index
+ * = that of the facts. */
 void ha_used_count(const struct ha *ha, const struct ha_facts *facts, uint64_t *ret_used_kib)
 {
     memset(ret_used_kib, 0, HA_HOSTS_MAX * sizeof *ret_used_kib);
@@ -50,8 +50,7 @@ const char *ha_host_away(const struct ha *ha, const struct ha_host_fact *h)
         const struct ha_member *m = &ha->members[i];
         if (m->node != h->node)
             continue;
-        if (!m->present || m->left || !m->acked || !m->reported ||
-            !ha_uuid_eq(&m->boot, &h->boot))
+        if (!m->present || m->left || !m->acked || !m->reported || !ha_uuid_eq(&m->boot, &h->boot))
             return "has not acknowledged this epoch";
         if (!m->report.keeper)
             return "has no keeper running";
@@ -96,8 +95,8 @@ uint64_t ha_host_free_kib(const struct ha *ha, const struct ha_host_fact *h)
 
 /* -------------------------------------------------------------------------------------- rules */
 
-/* How the guest moves. `must`: it has to leave its host; else it would be for somebody else's sake, and a
- * guest that is suspended for it is no less disturbed than one that is stopped. */
+/* How the guest moves. `must`: it has to leave its host; else it would be for somebody else's sake,
+ * and a guest that is suspended for it is no less disturbed than one that is stopped. */
 enum ha_move_kind ha_guest_move(const struct ha_guest_fact *g, const struct ha_guest_config *c,
                                 bool must)
 {
@@ -193,7 +192,8 @@ bool ha_place_refused(const struct ha *ha, uint32_t guest, size_t host, char *re
     else if (!ha_guest_allows(c, h->node))
         ha_say(ret_why, size,
                "the configuration allows it on other hosts only; add %s to `hosts` of %s, then "
-               "`xvmhactl reload`", ha_host_name(ha, h->node), c->name);
+               "`xvmhactl reload`",
+               ha_host_name(ha, h->node), c->name);
     else if ((why = missing_label(ha, c, h->node)) != NULL)
         ha_say(ret_why, size, "the host has no label `%s`, which it needs", why);
     else if ((rule = rule_against(ha, guest, host, &partner)) != NULL)
@@ -202,8 +202,8 @@ bool ha_place_refused(const struct ha *ha, uint32_t guest, size_t host, char *re
     else if (free_kib < need_kib)
         ha_say(ret_why, size,
                "its memory, %lu MiB, is more than the %lu MiB that are free there; move or stop "
-               "another guest first", (unsigned long)(need_kib / 1024),
-               (unsigned long)(free_kib / 1024));
+               "another guest first",
+               (unsigned long)(need_kib / 1024), (unsigned long)(free_kib / 1024));
     else
         return false;
     return true;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The coordinator plans: when something has changed that matters, the planner says where guests should run,
- * and what it says is done step by step, each step looked at again (place.c) when its turn has come.
- * Nothing of a plan is remembered but by what was done of it: the next plan is made of what is then. */
+/* The coordinator plans: when something has changed that matters, the planner says where guests
+ * should run, and what it says is done step by step, each step looked at again (place.c) when its
+ * turn has come. Nothing of a plan is remembered but by what was done of it: the next plan is made
+ * of what is then. */
 #include "placing.h"
 
 #include <stdlib.h>
@@ -159,7 +160,8 @@ static void migrate(struct steps *s, const struct ha_plan_action *a)
         return;
     bool must = a->reason == HA_PLAN_FOR_DRAIN || a->reason == HA_PLAN_FOR_RULE;
     enum ha_move_kind kind = ha_guest_move(g, ha_guest_config(ha, a->guest), must);
-    if (kind == HA_MOVE_NORMAL || !ha_propose_move(ha, a->guest, ha->prop.hosts[to].node, kind, true))
+    if (kind == HA_MOVE_NORMAL ||
+        !ha_propose_move(ha, a->guest, ha->prop.hosts[to].node, kind, true))
         return;
     s->transfers[from]++;
     s->transfers[to]++;
@@ -316,7 +318,8 @@ void ha_move_failed(struct ha *ha, uint32_t guest)
     ha_wake(ha, desk->move_after);
 }
 
-/* Where the guest would go if it had to leave its host with nobody else disturbed; 0 and why not. */
+/* Where the guest would go if it had to leave its host with nobody else disturbed; 0 and why not.
+ */
 ha_node ha_place_elsewhere(struct ha *ha, uint32_t guest, char *ret_why, size_t size)
 {
     struct ha_placing *p = ha->placing;
@@ -340,7 +343,8 @@ ha_node ha_place_elsewhere(struct ha *ha, uint32_t guest, char *ret_why, size_t 
     return ha_place(ha, guest, g->owner, ret_why, size);
 }
 
-/* ------------------------------------------------------------------------------------ looking in */
+/* ------------------------------------------------------------------------------------ looking in
+ */
 
 const struct ha_plan_instance *ha_instance(const struct ha *ha)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Where guests are, by the facts: memory and strong rules hold in each prefix of the log that any core held
- * stable (16), and who is stopped to make room is less important than who waits. What an operator starts
- * by hand is nobody's decision. */
+/* Where guests are, by the facts: memory and strong rules hold in each prefix of the log that any
+ * core held stable (16), and who is stopped to make room is less important than who waits. What an
+ * operator starts by hand is nobody's decision. */
 #include <string.h>
 
 #include "check.h"
@@ -101,7 +101,8 @@ static bool waits(const struct ha_guest_status *gs)
            !gs->quarantined;
 }
 
-/* With all guests of one size and no rules: who waits could have the place of one that is less important. */
+/* With all guests of one size and no rules: who waits could have the place of one that is less
+ * important. */
 const char *check_16_order(const struct sim_world *w, const struct sim_host *chair)
 {
     struct ha_guest_status high, low;

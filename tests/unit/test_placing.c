@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The coordinator's planning in the largest cluster: 64 hosts, 4000 guests, one host confirmed dead. What
- * is decided, that nothing is planned twice, and how long a decision takes. */
+/* The coordinator's planning in the largest cluster: 64 hosts, 4000 guests, one host confirmed
+ * dead. What is decided, that nothing is planned twice, and how long a decision takes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -134,7 +134,8 @@ static void one_lost(unsigned percent)
         took[k] += cpu_ms();
     }
     printf("%u %% full: %zu started, %zu moved, %zu stopped; %.1f ms, at once again %.1f ms, "
-           "later %.1f ms\n", percent, started, migs, preempted, took[0], took[1], took[2]);
+           "later %.1f ms\n",
+           percent, started, migs, preempted, took[0], took[1], took[2]);
     assert_true(started + preempted > 0);
     if (percent <= 85)
         assert_int_equal(started, (GUESTS + HOSTS - 1) / HOSTS);

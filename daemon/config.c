@@ -125,8 +125,13 @@ static uint64_t fnv1a(const char *data, size_t len)
 struct top {
     const struct xvm_node *cluster, *driver, *process, *watchdog, *timers, *fencing, *fence_devices,
         *hosts, *guest_defaults, *guests, *migration, *shared_disk;
+    struct xvm_placement_nodes placement;
 };
 
+#define PLACING(name)                                                                              \
+    {                                                                                              \
+        .key = #name, .read = xvm_read_node, .offset = offsetof(struct top, placement.name)        \
+    }
 #define TOP(name, must)                                                                            \
     {                                                                                              \
         .key = #name, .read = xvm_read_node, .offset = offsetof(struct top, name),                 \
@@ -137,6 +142,8 @@ static const struct xvm_field top_fields[] = {
     TOP(watchdog, false),      TOP(timers, false),    TOP(fencing, false),
     TOP(fence_devices, false), TOP(hosts, true),      TOP(guest_defaults, false),
     TOP(guests, false),        TOP(migration, false), TOP(shared_disk, false),
+    PLACING(rules),            PLACING(reserve),      PLACING(failback),
+    PLACING(preempt),          PLACING(rebalance),
 };
 
 #define FIELD(name) offsetof(struct ha_config, name)
@@ -357,6 +364,8 @@ static void read_top(struct xvm_loader *l, const struct xvm_node *root, bool hav
         xvm_read_hosts(l, top.hosts);
     xvm_read_migration(l, top.migration);
     xvm_read_guests(l, top.guest_defaults, top.guests);
+    if (!l->no_room)
+        xvm_read_placement(l, &top.placement);
 }
 
 static int parse(struct xvm_loader *l, const char *data, size_t len, bool have_ring)
@@ -455,8 +464,11 @@ struct ha_config *xvm_config_free(struct ha_config *config)
     }
     for (size_t i = 0; i < config->nhosts; i++)
         free_params(config->hosts[i].params, config->hosts[i].nparams);
-    for (size_t i = 0; i < config->nguests; i++)
+    for (size_t i = 0; i < config->nguests; i++) {
         free(config->guests[i].config_path);
+        xvm_free_guest_lists(&config->guests[i]);
+    }
+    xvm_free_placement(config);
     free(config->devices);
     free(config->hosts);
     free(config->guests);

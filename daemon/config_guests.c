@@ -11,7 +11,7 @@
 enum { DAY_MS = 24 * 3600 * 1000 };
 #define SIXTEEN_TIB ((int64_t)16 << 30)
 
-static ha_node host_by_name(struct xvm_loader *l, const struct xvm_node *at)
+ha_node xvm_host_by_name(struct xvm_loader *l, const struct xvm_node *at)
 {
     struct xvm_nearest nearest = {.wanted = at->text};
 
@@ -35,7 +35,7 @@ static int allow_host(struct xvm_loader *l, const struct xvm_node *at,
     if (at->kind != XVM_NODE_SCALAR)
         return xvm_config_fail_node(l, at, "%s in `hosts`, expected a host's name",
                                     xvm_node_kind_name(at));
-    node = host_by_name(l, at);
+    node = xvm_host_by_name(l, at);
     if (node == 0)
         return -EINVAL;
     for (size_t i = 0; i < guest->nallowed; i++) {
@@ -114,6 +114,9 @@ static const struct xvm_field guest_fields[] = {
      .max = DAY_MS},
     {.key = "restart", .read = read_restart},
     {.key = "move", .read = xvm_read_move},
+    {.key = "labels", .read = xvm_read_guest_labels},
+    {.key = "needs", .read = xvm_read_needs},
+    {.key = "prefer", .read = xvm_read_prefer},
 };
 enum { NFIELDS = sizeof(guest_fields) / sizeof(guest_fields[0]) };
 
@@ -124,7 +127,7 @@ static void read_guest(struct xvm_loader *l, const struct xvm_node *key,
     char what[HA_NAME_MAX + 32];
 
     *guest = *defaults;
-    if (xvm_check_name(l, key, "guest") < 0)
+    if (xvm_copy_guest_lists(l, guest) < 0 || xvm_check_name(l, key, "guest") < 0)
         return;
     strcpy(guest->name, key->text);
     snprintf(what, sizeof(what), "guest %s", guest->name);
@@ -142,22 +145,11 @@ static void read_guest(struct xvm_loader *l, const struct xvm_node *key,
                              guest->name);
 }
 
-void xvm_read_guests(struct xvm_loader *l, const struct xvm_node *defaults,
-                     const struct xvm_node *node)
+static void read_all(struct xvm_loader *l, const struct xvm_node *node,
+                     const struct ha_guest_config *base)
 {
-    struct ha_guest_config base = {
-        .priority = 100,
-        .vcpus = 1,
-        .enabled = true,
-        .stop_timeout_ms = 600 * 1000,
-        .restart_limit = 3,
-        .restart_window_ms = 600 * 1000,
-        .restart_delay_ms = 5 * 1000,
-    };
     size_t n;
 
-    if (defaults != NULL)
-        xvm_read_map(l, defaults, "`guest_defaults`", guest_fields + 1, NFIELDS - 1, &base);
     if (node == NULL || xvm_check_map(l, node, "`guests`") < 0)
         return;
     n = node->nitems / 2;
@@ -172,5 +164,24 @@ void xvm_read_guests(struct xvm_loader *l, const struct xvm_node *defaults,
     }
     l->config->nguests = n;
     for (size_t i = 0; i < n; i++)
-        read_guest(l, node->items[2 * i], node->items[2 * i + 1], &base, &l->config->guests[i]);
+        read_guest(l, node->items[2 * i], node->items[2 * i + 1], base, &l->config->guests[i]);
+}
+
+void xvm_read_guests(struct xvm_loader *l, const struct xvm_node *defaults,
+                     const struct xvm_node *node)
+{
+    struct ha_guest_config base = {
+        .priority = 100,
+        .vcpus = 1,
+        .enabled = true,
+        .stop_timeout_ms = 600 * 1000,
+        .restart_limit = 3,
+        .restart_window_ms = 600 * 1000,
+        .restart_delay_ms = 5 * 1000,
+    };
+
+    if (defaults != NULL)
+        xvm_read_map(l, defaults, "`guest_defaults`", guest_fields + 1, NFIELDS - 1, &base);
+    read_all(l, node, &base);
+    xvm_free_guest_lists(&base);
 }

@@ -213,7 +213,7 @@ int xvm_read_levels(struct xvm_loader *l, const struct xvm_node *node, struct ha
 
 struct host_raw {
     int id;
-    const struct xvm_node *fence, *options;
+    const struct xvm_node *fence, *options, *labels;
 };
 
 static const struct xvm_field host_fields[] = {
@@ -225,7 +225,9 @@ static const struct xvm_field host_fields[] = {
      .max = INT32_MAX},
     {.key = "fence", .read = xvm_read_node, .offset = offsetof(struct host_raw, fence)},
     {.key = "options", .read = xvm_read_node, .offset = offsetof(struct host_raw, options)},
+    {.key = "labels", .read = xvm_read_node, .offset = offsetof(struct host_raw, labels)},
 };
+enum { NFIELDS = sizeof(host_fields) / sizeof(host_fields[0]) };
 
 static void check_id(struct xvm_loader *l, const struct xvm_node *at, size_t nth)
 {
@@ -249,7 +251,7 @@ static void read_host(struct xvm_loader *l, const struct xvm_node *key,
         return;
     strcpy(host->name, key->text);
     snprintf(what, sizeof(what), "host %s", host->name);
-    if (xvm_read_map(l, value, what, host_fields, 3, &raw) < 0 && value->kind != XVM_NODE_MAP)
+    if (xvm_read_map(l, value, what, host_fields, NFIELDS, &raw) < 0 && value->kind != XVM_NODE_MAP)
         return;
     host->node = (ha_node)raw.id;
     check_id(l, key, nth);
@@ -265,6 +267,8 @@ static void read_host(struct xvm_loader *l, const struct xvm_node *key,
     if (raw.options != NULL)
         xvm_read_options(l, raw.options, what, &host->params, &host->nparams);
     xvm_check_host_options(l, key, raw.options, host);
+    if (raw.labels != NULL)
+        xvm_read_host_labels(l, raw.labels, nth);
 }
 
 void xvm_read_hosts(struct xvm_loader *l, const struct xvm_node *node)

@@ -24,6 +24,8 @@ struct xvm_loader {
     bool agents_strict;
     const struct xvm_fence_meta **metas; /* of config->devices; entries may be NULL: not known */
     const struct xvm_fence_meta *meta;   /* of the device whose options are being read */
+    const struct ha_guest_config **by_name; /* the guests, sorted; while rules are read */
+    size_t rule_guests;                     /* of all rules so far */
     struct ha_config *config;
 };
 
@@ -100,6 +102,31 @@ void xvm_read_devices(struct xvm_loader *l, const struct xvm_node *node);
 void xvm_read_hosts(struct xvm_loader *l, const struct xvm_node *node);
 void xvm_read_guests(struct xvm_loader *l, const struct xvm_node *defaults,
                      const struct xvm_node *node);
+/* One of some words (ends with NULL); its number. `expected` names them all. */
+int xvm_read_word(struct xvm_loader *l, const char *key, const struct xvm_node *v,
+                  const char *const *words, const char *expected, uint8_t *ret);
+/* config_placement.c. A host's `labels`; `nth` is its number. */
+void xvm_read_host_labels(struct xvm_loader *l, const struct xvm_node *node, size_t nth);
+/* A guest's `needs`, `prefer` and `labels`, for its table of fields; out: struct ha_guest_config.
+ * Each replaces what a default said. */
+int xvm_read_needs(struct xvm_loader *l, const struct xvm_field *f, const struct xvm_node *v,
+                   void *out);
+int xvm_read_prefer(struct xvm_loader *l, const struct xvm_field *f, const struct xvm_node *v,
+                    void *out);
+int xvm_read_guest_labels(struct xvm_loader *l, const struct xvm_field *f, const struct xvm_node *v,
+                          void *out);
+/* Gives a guest that was copied from the defaults lists of its own. */
+int xvm_copy_guest_lists(struct xvm_loader *l, struct ha_guest_config *guest);
+void xvm_free_guest_lists(struct ha_guest_config *guest);
+/* `failback`, `preempt`, `rebalance` and `reserve`: NULL where they are not written. */
+struct xvm_placement_nodes {
+    const struct xvm_node *rules, *reserve, *failback, *preempt, *rebalance;
+};
+/* After the guests. */
+void xvm_read_placement(struct xvm_loader *l, const struct xvm_placement_nodes *nodes);
+void xvm_free_placement(struct ha_config *config);
+/* A host of that name, or 0 after a complaint. */
+ha_node xvm_host_by_name(struct xvm_loader *l, const struct xvm_node *at);
 /* After the hosts. NULL: nothing is written, the defaults hold. */
 void xvm_read_migration(struct xvm_loader *l, const struct xvm_node *node);
 /* A guest's `move`, for its table of fields; out: struct ha_guest_config. */

@@ -172,22 +172,6 @@ struct move_raw {
     const struct xvm_node *type, *fallback;
 };
 
-static int read_word(struct xvm_loader *l, const char *key, const struct xvm_node *v,
-                     const char *const *words, const char *expected, uint8_t *ret)
-{
-    if (v->kind == XVM_NODE_SCALAR) {
-        for (uint8_t i = 0; words[i] != NULL; i++) {
-            if (strcmp(words[i], v->text) == 0) {
-                *ret = i;
-                return 0;
-            }
-        }
-        return xvm_config_fail_node(l, v, "`%s` is `%.80s`, expected %s", key, v->text, expected);
-    }
-    return xvm_config_fail_node(l, v, "`%s` is %s, expected %s", key, xvm_node_kind_name(v),
-                                expected);
-}
-
 int xvm_read_move(struct xvm_loader *l, const struct xvm_field *f, const struct xvm_node *v,
                   void *out)
 {
@@ -208,11 +192,11 @@ int xvm_read_move(struct xvm_loader *l, const struct xvm_field *f, const struct 
     else
         r = xvm_read_map(l, v, f->key, fields, 2, &raw);
     if (r == 0 && raw.type != NULL) {
-        r = read_word(l, "type", raw.type, types, type_words, &type);
+        r = xvm_read_word(l, "type", raw.type, types, type_words, &type);
         guest->move_type = (uint8_t)(HA_MOVE_LIVE + type);
     }
     if (r == 0 && raw.fallback != NULL)
-        r = read_word(l, "fallback", raw.fallback, fallbacks, "none or normal",
+        r = xvm_read_word(l, "fallback", raw.fallback, fallbacks, "none or normal",
                       &guest->move_fallback);
     return r;
 }

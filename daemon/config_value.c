@@ -234,3 +234,19 @@ int xvm_read_size(struct xvm_loader *l, const struct xvm_field *f, const struct 
     *(uint64_t *)out = (uint64_t)kib;
     return 0;
 }
+
+int xvm_read_word(struct xvm_loader *l, const char *key, const struct xvm_node *v,
+                  const char *const *words, const char *expected, uint8_t *ret)
+{
+    if (v->kind == XVM_NODE_SCALAR) {
+        for (uint8_t i = 0; words[i] != NULL; i++) {
+            if (strcmp(words[i], v->text) == 0) {
+                *ret = i;
+                return 0;
+            }
+        }
+        return xvm_config_fail_node(l, v, "`%s` is `%.80s`, expected %s", key, v->text, expected);
+    }
+    return xvm_config_fail_node(l, v, "`%s` is %s, expected %s", key, xvm_node_kind_name(v),
+                                expected);
+}

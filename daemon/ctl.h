@@ -30,6 +30,7 @@ enum {
     OPT_FILE = 1 << 6,
     OPT_CHANGE = 1 << 7, /* --down, --drain, --add */
     OPT_WHY = 1 << 8,
+    OPT_FORCE = 1 << 9,
 };
 
 enum { CTL_WORDS_MAX = 64 };
@@ -142,6 +143,8 @@ int ctl_fence_history(struct ctl *ctl, const struct ctl_command *command, char *
 int ctl_fence_check(struct ctl *ctl, const struct ctl_command *command, char **args, int nargs);
 int ctl_reload(struct ctl *ctl, const struct ctl_command *command, char **args, int nargs);
 int ctl_plan(struct ctl *ctl, const struct ctl_command *command, char **args, int nargs);
+int ctl_why(struct ctl *ctl, const struct ctl_command *command, char **args, int nargs);
+int ctl_maintenance(struct ctl *ctl, const struct ctl_command *command, char **args, int nargs);
 int ctl_config_check(struct ctl *ctl, const struct ctl_command *command, char **args, int nargs);
 
 /* ctl_wait.c: polls until the guest runs (or not), or moved away from `from`; says on the way what

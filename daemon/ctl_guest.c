@@ -13,7 +13,8 @@ static enum ctl_goal goal_of(const char *method)
 
 int ctl_guest(struct ctl *ctl, const struct ctl_command *command, char **args, int nargs)
 {
-    int r = ctl_request_print(ctl, command->method, args[0], "", "");
+    bool force = (ctl->given & OPT_FORCE) != 0;
+    int r = ctl_request_print(ctl, command->method, args[0], "", force ? "force" : "");
 
     (void)nargs;
     if (r == CTL_OK && (ctl->given & OPT_WAIT) != 0)

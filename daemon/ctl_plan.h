@@ -19,6 +19,8 @@ struct plan_file {
     size_t labels_size;
 };
 
+/* The same of what was read already; takes over `root` in any case. */
+int plan_file_take(struct plan_file *file, json_t *root, char *error, size_t size);
 /* Reads `path` ("-": standard input). 0, or a negative errno with a text that names the element in
  * `error`. Done with plan_file_done() in either case. */
 int plan_file_read(struct plan_file *file, const char *path, char *error, size_t size);

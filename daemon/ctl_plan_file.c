@@ -257,9 +257,25 @@ static int read_labels(struct reader *r, const json_t *object, uint32_t **ret_la
 
 /* -------------------------------------------------------------------------------------- hosts */
 
+/* `memory_mib`, or `memory_kib` where that is not exact enough. */
+static int get_memory(struct reader *r, const json_t *object, json_int_t mib, json_int_t least,
+                      uint64_t *ret_kib)
+{
+    json_int_t kib = -1;
+    int e = get_int(r, object, "memory_kib", least, (json_int_t)1 << 40, &kib);
+
+    if (e < 0)
+        return e;
+    if (mib < 0 && kib < 0)
+        return fail(r, "has no memory_mib");
+    *ret_kib = (uint64_t)(kib >= 0 ? kib : mib * 1024);
+    return 0;
+}
+
 static int read_host(struct reader *r, size_t i, const json_t *object)
 {
-    static const char *const members[] = {"name", "memory_mib", "cpus", "state", "labels", NULL};
+    static const char *const members[] = {"name",  "memory_mib", "memory_kib", "cpus",
+                                          "state", "labels",     NULL};
     static const char *const states[] = {"up", "down", "drain", NULL};
     struct ha_plan_host *host = &r->file->hosts[i];
     json_int_t memory = -1, cpus = 0;
@@ -273,9 +289,8 @@ static int read_host(struct reader *r, size_t i, const json_t *object)
         (e = get_int(r, object, "cpus", 0, 1 << 20, &cpus)) < 0 ||
         (e = get_word(r, object, "state", states, &state)) < 0)
         return e;
-    if (memory < 0)
-        return fail(r, "has no memory_mib");
-    host->memory_kib = (uint64_t)memory * 1024;
+    if ((e = get_memory(r, object, memory, 0, &host->memory_kib)) < 0)
+        return e;
     host->cpus = (uint32_t)cpus;
     host->state = (enum ha_plan_state)state;
     e = read_labels(r, object, &labels, &nlabels);
@@ -373,7 +388,8 @@ static int read_guest(struct reader *r, size_t i, const json_t *object)
 {
     static const char *const members[] = {"name",   "memory_mib", "vcpus",   "priority",
                                           "on",     "want",       "allowed", "prefer",
-                                          "labels", "move",       "keep",    NULL};
+                                          "labels", "move",       "keep",    "memory_kib",
+                                          NULL};
     static const char *const wants[] = {"run", "stop", NULL};
     static const char *const moves[] = {"live", "normal", NULL};
     struct ha_plan_guest *guest = &r->file->guests[i];
@@ -393,9 +409,8 @@ static int read_guest(struct reader *r, size_t i, const json_t *object)
         (e = read_allowed(r, object, &guest->allowed)) < 0 ||
         (e = read_prefer(r, object, guest)) < 0)
         return e;
-    if (memory < 0)
-        return fail(r, "has no memory_mib");
-    guest->memory_kib = (uint64_t)memory * 1024;
+    if ((e = get_memory(r, object, memory, 1, &guest->memory_kib)) < 0)
+        return e;
     guest->vcpus = (uint32_t)vcpus;
     guest->priority = (int32_t)priority;
     guest->run = want == 0;
@@ -586,28 +601,18 @@ static int read_numbers(struct reader *r)
     return 0;
 }
 
-int plan_file_read(struct plan_file *file, const char *path, char *error, size_t size)
+/* What the reader's root says. */
+static int take_root(struct reader *r)
 {
-    struct reader r = {.file = file, .error = error, .size = size};
-    json_error_t problem;
+    struct plan_file *file = r->file;
     struct ha_error bad;
     int e;
 
-    *file = (struct plan_file){
-        .host_index = json_object(), .guest_index = json_object(), .label_index = json_object()};
-    snprintf(error, size, "out of memory");
-    if (file->host_index == NULL || file->guest_index == NULL || file->label_index == NULL)
-        return -ENOMEM;
-    file->root = strcmp(path, "-") == 0 ? json_loadf(stdin, JSON_REJECT_DUPLICATES, &problem)
-                                        : json_load_file(path, JSON_REJECT_DUPLICATES, &problem);
-    at(&r, "%.100s:%d:%d", path, problem.line, problem.column);
-    if (file->root == NULL)
-        return fail(&r, "%s", problem.text);
-    at(&r, "instance");
+    at(r, "instance");
     if (!json_is_object(file->root))
-        return fail(&r, "expected an object, found %s", type_name(file->root));
-    if ((e = read_numbers(&r)) < 0 || (e = read_freedom(&r)) < 0 || (e = read_hosts(&r)) < 0 ||
-        (e = read_guests(&r)) < 0 || (e = read_rules(&r)) < 0)
+        return fail(r, "expected an object, found %s", type_name(file->root));
+    if ((e = read_numbers(r)) < 0 || (e = read_freedom(r)) < 0 || (e = read_hosts(r)) < 0 ||
+        (e = read_guests(r)) < 0 || (e = read_rules(r)) < 0)
         return e;
     file->in.hosts = file->hosts;
     file->in.guests = file->guests;
@@ -615,8 +620,42 @@ int plan_file_read(struct plan_file *file, const char *path, char *error, size_t
     file->in.rules = file->rules;
     e = ha_plan_check(&file->in, &bad);
     if (e < 0)
-        snprintf(error, size, "%s", bad.text);
+        snprintf(r->error, r->size, "%s", bad.text);
     return e;
+}
+
+static int init(struct plan_file *file, char *error, size_t size)
+{
+    *file = (struct plan_file){
+        .host_index = json_object(), .guest_index = json_object(), .label_index = json_object()};
+    snprintf(error, size, "out of memory");
+    return file->host_index != NULL && file->guest_index != NULL && file->label_index != NULL
+               ? 0
+               : -ENOMEM;
+}
+
+int plan_file_take(struct plan_file *file, json_t *root, char *error, size_t size)
+{
+    struct reader r = {.file = file, .error = error, .size = size};
+    int e = init(file, error, size);
+
+    file->root = root;
+    return e < 0 ? e : take_root(&r);
+}
+
+int plan_file_read(struct plan_file *file, const char *path, char *error, size_t size)
+{
+    struct reader r = {.file = file, .error = error, .size = size};
+    json_error_t problem;
+
+    if (init(file, error, size) < 0)
+        return -ENOMEM;
+    file->root = strcmp(path, "-") == 0 ? json_loadf(stdin, JSON_REJECT_DUPLICATES, &problem)
+                                        : json_load_file(path, JSON_REJECT_DUPLICATES, &problem);
+    at(&r, "%.100s:%d:%d", path, problem.line, problem.column);
+    if (file->root == NULL)
+        return fail(&r, "%s", problem.text);
+    return take_root(&r);
 }
 
 void plan_file_done(struct plan_file *file)

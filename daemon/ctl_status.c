@@ -120,6 +120,10 @@ static void host_row(struct ctl_cell *row, const json_t *host, const char *self,
     ctl_cell_set(&row[3], STYLE_PLAIN, "%s", memory);
     if (ctl_bool(host, "coordinator"))
         add_note(&row[4], "coordinator");
+    if (ctl_string(host, "maintenance")[0] != '\0')
+        add_note(&row[4], strcmp(ctl_string(host, "maintenance"), "maintenance") == 0
+                              ? "in maintenance"
+                              : "being emptied");
     if (strcmp(name, self) == 0)
         add_note(&row[4], "this host");
     if (strcmp(condition, "fencing") == 0) {
@@ -238,6 +242,23 @@ static void put_notes(const struct ctl *ctl, const json_t *notes, const char *ti
     }
 }
 
+static void put_tolerates(const struct ctl *ctl, const json_t *status)
+{
+    const json_t *t = json_object_get(status, "tolerates");
+    long long hosts = ctl_int(t, "hosts"), reserve = ctl_int(t, "reserve");
+    char text[120];
+
+    if (!json_is_object(t) || json_array_size(json_object_get(status, "guests")) == 0)
+        return;
+    snprintf(text, sizeof(text), "Host failures tolerated: %s%lld",
+             ctl_bool(t, "exact") ? "" : "at least ", hosts);
+    putchar('\n');
+    ctl_put(ctl, hosts < reserve ? STYLE_BAD : STYLE_PLAIN, text);
+    if (reserve > 0)
+        printf(" (reserve %lld)", reserve);
+    putchar('\n');
+}
+
 /* Two hosts: who would live on if they lost sight of each other. */
 static void put_survivor(const struct ctl *ctl, const json_t *status)
 {
@@ -268,6 +289,7 @@ int ctl_status(struct ctl *ctl, const struct ctl_command *command, char **args, 
             puts("What follows is what was last agreed, as far as this host knows.");
         put_hosts(ctl, status);
         put_guests(ctl, status);
+        put_tolerates(ctl, status);
         put_survivor(ctl, status);
         put_notes(ctl, json_object_get(status, "underway"), "Under way");
         put_notes(ctl, json_object_get(status, "attention"), "Needs attention");

@@ -73,6 +73,22 @@ static void on_status(struct xvm_client *client, json_t *params)
                           xvm_status_json(core, env->now(env->user), env->config(env->user)));
 }
 
+static void on_instance(struct xvm_client *client, json_t *params)
+{
+    const struct ha *core = core_of(client);
+    json_t *instance;
+
+    (void)params;
+    if (core == NULL || client->oneway)
+        return;
+    instance = xvm_instance_json(core);
+    if (instance == NULL)
+        xvm_client_error_text(client, "org.xvmha.NotReady",
+                              "there is no cluster to plan for yet: `xvmhactl status` says why");
+    else
+        xvm_client_answer(client, json_pack("{s:o}", "instance", instance));
+}
+
 static void on_events(struct xvm_client *client, json_t *params)
 {
     json_t *last = json_object_get(params, "last");
@@ -112,6 +128,9 @@ static const struct command {
     {"lineage-force", HA_CMD_LINEAGE_FORCE, NEED_NOTHING},
     {"fence", HA_CMD_FENCE, NEED_HOST},
     {"host-clear", HA_CMD_HOST_CLEAR, NEED_HOST},
+    {"evacuate", HA_CMD_EVACUATE, NEED_HOST},
+    {"maintenance-on", HA_CMD_MAINTENANCE_ON, NEED_HOST},
+    {"maintenance-off", HA_CMD_MAINTENANCE_OFF, NEED_HOST},
 };
 
 static const struct command *find_command(const char *name)
@@ -371,6 +390,7 @@ static const struct method {
     {"org.xvmha.Ping", XVM_ACCESS_READ, on_ping},
     {"org.xvmha.Status", XVM_ACCESS_READ, on_status},
     {"org.xvmha.Events", XVM_ACCESS_READ, on_events},
+    {"org.xvmha.Instance", XVM_ACCESS_READ, on_instance},
     {"org.xvmha.Command", XVM_ACCESS_CHANGE, on_command},
     {"org.xvmha.Reload", XVM_ACCESS_CHANGE, on_reload},
     {"org.xvmha.Leave", XVM_ACCESS_CHANGE, on_leave},

@@ -106,6 +106,8 @@ static const char *free_guest_condition(const struct ha_guest_status *g)
         return "stopped";
     if (!g->managed)
         return "unmanaged";
+    if (g->preempted)
+        return "preempted";
     return g->why[0] != '\0' ? "blocked" : "waiting";
 }
 
@@ -127,7 +129,8 @@ static const char *guest_condition(const struct status *st, const struct ha_gues
     case HA_GUEST_STARTING:
         return "starting";
     case HA_GUEST_RUNNING:
-        return g->want_run && g->enabled && !g->recalled ? "running" : "stopping";
+        return g->want_run && g->enabled && !g->recalled && !g->preempted ? "running"
+                                                                          : "stopping";
     case HA_GUEST_MIGRATING:
         return "migrating";
     case HA_GUEST_ARRIVED:
@@ -154,7 +157,8 @@ static void note_host(struct status *st, const struct ha_host_status *h, const c
     snprintf(name, sizeof(name), "node %u", h->node);
     if (h->name != NULL)
         snprintf(name, sizeof(name), "%s", h->name);
-    if (h->state == HA_HOST_FENCING || strcmp(condition, "syncing") == 0 ||
+    if (h->state == HA_HOST_FENCING || (h->maintenance && h->leaving > 0) ||
+        strcmp(condition, "syncing") == 0 ||
         strcmp(condition, "joining") == 0)
         note(st->underway, "host", name, condition, text);
     else if (text[0] != '\0' || strcmp(condition, "lost") == 0)
@@ -197,6 +201,7 @@ static void note_guest(struct status *st, const struct ha_guest_status *g, const
     char way_out[HA_TEXT_MAX * 3];
     const char *text = g->why;
     bool trouble = g->failed || g->quarantined || strcmp(condition, "blocked") == 0 ||
+                   strcmp(condition, "preempted") == 0 ||
                    strcmp(condition, "host lost") == 0 || strcmp(condition, "ended") == 0;
 
     if (g->state == HA_GUEST_MIGRATING && g->transfer != NULL && !g->transfer->failed) {
@@ -225,19 +230,22 @@ static void note_guest(struct status *st, const struct ha_guest_status *g, const
 
 static json_t *host_json(struct status *st, size_t i)
 {
+    static const char *const maintenance[] = {"", "evacuating", "maintenance"};
     const struct ha_host_status *h = &st->hosts[i];
     const char *condition = host_condition(st, h);
 
     note_host(st, h, condition);
     return json_pack(
         "{s:o, s:I, s:s, s:s, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:I, s:b, s:b, s:I, "
-        "s:I, s:I, s:I, s:o, s:b, s:b, s:I}",
+        "s:I, s:s, s:I, s:I, s:I, s:I, s:o, s:b, s:b, s:I}",
         "name", node_name(st, h->node), "id", (json_int_t)h->node, "condition", condition, "state",
         ha_host_state_name(h->state), "member", h->member, "daemon", h->daemon, "synced", h->synced,
         "armed", h->armed, "coordinator", h->coordinator, "drift", h->drift, "loss",
         (json_int_t)h->loss, "fence_level", (json_int_t)h->fence_level, "ordered", h->ordered,
         "quarantined", h->quarantined, "losses", (json_int_t)h->flaps, "guests",
-        (json_int_t)st->guests_on[i], "memory_kib", (json_int_t)h->memory_kib, "memory_used_kib",
+        (json_int_t)st->guests_on[i], "maintenance", maintenance[h->maintenance % 3],
+        "guests_to_leave", (json_int_t)h->leaving, "guests_leaving", (json_int_t)h->going,
+        "memory_kib", (json_int_t)h->memory_kib, "memory_used_kib",
         (json_int_t)h->memory_used_kib, "why", xvm_json_text(h->why), "disk_ok", h->disk_ok,
         "disk_bound", h->disk_bound, "disk_age_ms", (json_int_t)h->disk_age_ms);
 }
@@ -268,13 +276,14 @@ static json_t *guest_json(struct status *st, size_t i)
     if (owner != NULL && g.owner != 0)
         st->guests_on[owner - st->hosts]++;
     note_guest(st, &g, condition);
-    return json_pack("{s:o, s:s, s:s, s:o, s:o, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:I, s:i, s:I, "
-                     "s:I, s:o, s:o}",
+    return json_pack("{s:o, s:s, s:s, s:o, s:o, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:I, s:i, "
+                     "s:I, s:I, s:o, s:o}",
                      "name", xvm_json_text(g.name), "condition", condition, "state",
                      ha_guest_state_name(g.state), "host", node_name(st, g.owner), "target",
                      node_name(st, g.target), "managed", g.managed, "enabled", g.enabled,
                      "want_run", g.want_run, "recalled", g.recalled, "failed", g.failed,
-                     "quarantined", g.quarantined, "incarnation", (json_int_t)g.inc, "migration",
+                     "quarantined", g.quarantined, "preempted", g.preempted, "incarnation",
+                     (json_int_t)g.inc, "migration",
                      (json_int_t)g.mig, "priority", g.priority, "memory_kib",
                      (json_int_t)g.memory_kib, "restarts", (json_int_t)g.restarts, "transfer",
                      transfer_json(g.transfer), "why", xvm_json_text(g.why));
@@ -299,6 +308,20 @@ static json_t *head_json(const struct status *st, const struct ha_config *config
         (json_int_t)s->stable.i, "survivor", node_name(st, s->survivor), "survivor_why",
         xvm_json_text(s->survivor_why), "disk", "configured", s->disk_configured, "needed",
         s->disk_on, "age_ms", (json_int_t)s->disk_age_ms, "pilled", s->pilled);
+}
+
+/* How many host failures are tolerated; null: not known. */
+static json_t *tolerates_json(struct status *st)
+{
+    struct ha_tolerates t;
+
+    ha_tolerates(st->core, &t);
+    if (!t.known)
+        return json_null();
+    if (t.hosts < t.reserve)
+        note(st->attention, "cluster", "reserve", "not met", t.why);
+    return json_pack("{s:I, s:b, s:I, s:o}", "hosts", (json_int_t)t.hosts, "exact", t.exact,
+                     "reserve", (json_int_t)t.reserve, "why", xvm_json_text(t.why));
 }
 
 /* Guests count themselves onto their hosts, so they are asked first; what is wrong with a host
@@ -337,6 +360,7 @@ json_t *xvm_status_json(const struct ha *core, ha_ms now, const struct ha_config
     }
     if (all != NULL) {
         lists_json(&st, all);
+        json_object_set_new(all, "tolerates", tolerates_json(&st));
     } else {
         json_decref(st.underway);
         json_decref(st.attention);

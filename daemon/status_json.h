@@ -15,4 +15,8 @@ const char *xvm_severity_name(enum ha_severity severity);
 /* A JSON string of any bytes: what is not UTF-8 becomes question marks. */
 json_t *xvm_json_text(const char *text);
 
+/* The live cluster as an instance for the planner, in the form of `xvmhactl plan --file`. NULL:
+ * nothing is founded yet, or no memory. Owned by the caller. */
+json_t *xvm_instance_json(const struct ha *core);
+
 #endif

@@ -17,11 +17,13 @@ static int run_version(struct ctl *ctl, const struct ctl_command *command, char 
 const struct ctl_command ctl_commands[] = {
     {"status", "", "the whole cluster on one screen", ctl_status, 0, 0, 0, NULL},
     {"events", "[-n N]", "what happened lately", ctl_events, 0, 0, OPT_LINES, NULL},
-    {"start", "GUEST [--wait]", "start a guest", ctl_guest, 1, 1, OPT_WAIT | OPT_TIMEOUT, "start"},
+    {"why", "GUEST", "why a guest is where it is, and not elsewhere", ctl_why, 1, 1, 0, NULL},
+    {"start", "GUEST [--force] [--wait]", "start a guest", ctl_guest, 1, 1,
+     OPT_WAIT | OPT_TIMEOUT | OPT_FORCE, "start"},
     {"stop", "GUEST [--wait]", "shut a guest down; it stays down until `start`", ctl_guest, 1, 1,
      OPT_WAIT | OPT_TIMEOUT, "stop"},
-    {"enable", "GUEST [--wait]", "let the cluster run a guest again", ctl_guest, 1, 1,
-     OPT_WAIT | OPT_TIMEOUT, "enable"},
+    {"enable", "GUEST [--force] [--wait]", "let the cluster run a guest again", ctl_guest, 1, 1,
+     OPT_WAIT | OPT_TIMEOUT | OPT_FORCE, "enable"},
     {"disable", "GUEST [--wait]", "shut a guest down and keep it from starting", ctl_guest, 1, 1,
      OPT_WAIT | OPT_TIMEOUT, "disable"},
     {"clear", "GUEST [--wait]", "forget a guest's failures and quarantine", ctl_guest, 1, 1,
@@ -29,6 +31,12 @@ const struct ctl_command ctl_commands[] = {
     {"move", "GUEST [HOST] [--type live|migrate|normal] [--wait]",
      "move a guest; --cancel takes it back", ctl_move, 1, 2,
      OPT_TYPE | OPT_CANCEL | OPT_WAIT | OPT_TIMEOUT, NULL},
+    {"evacuate", "HOST [--force] [--wait]", "move all guests off a host", ctl_maintenance, 1, 1,
+     OPT_WAIT | OPT_TIMEOUT | OPT_FORCE, "evacuate"},
+    {"maintenance on", "HOST [--force] [--wait]", "the same, and keep it empty", ctl_maintenance, 1,
+     1, OPT_WAIT | OPT_TIMEOUT | OPT_FORCE, "maintenance-on"},
+    {"maintenance off", "HOST", "let a host have guests again", ctl_maintenance, 1, 1, 0,
+     "maintenance-off"},
     {"init", "", "found a new cluster: once, on one host", ctl_cluster, 0, 0, 0, "init"},
     {"fence history", "[HOST] [-n N]", "what happened to hosts and their fence devices",
      ctl_fence_history, 0, 1, OPT_LINES, NULL},
@@ -53,8 +61,8 @@ const struct ctl_command ctl_commands[] = {
     {"disk show", "[PATH]", "what is on it: who wrote when, poison pills", ctl_disk, 0, 1,
      OPT_FILE, "show"},
     {"plan",
-     "--file INSTANCE.json [--down HOST]... [--drain HOST]... [--add GUEST]... [--why GUEST]",
-     "what the planner would do; touches nothing", ctl_plan, 0, 0, OPT_FILE | OPT_CHANGE | OPT_WHY,
+     "[--file INSTANCE.json] [--down HOST]... [--drain HOST]... [--add GUEST]... [--why GUEST]",
+     "what would happen; touches nothing", ctl_plan, 0, 0, OPT_FILE | OPT_CHANGE | OPT_WHY,
      NULL},
     {"reload", "", "take the changed configuration into use", ctl_reload, 0, 0, 0, NULL},
     {"leave", "[--timeout TIME]", "this host goes down: give up its guests, say goodbye", ctl_leave, 0,
@@ -73,6 +81,7 @@ static const struct {
     {OPT_YES, "--yes"},   {OPT_WAIT, "--wait"},     {OPT_TIMEOUT, "--timeout"},
     {OPT_TYPE, "--type"}, {OPT_CANCEL, "--cancel"}, {OPT_LINES, "-n"},
     {OPT_FILE, "--file"}, {OPT_CHANGE, "--down, --drain or --add"}, {OPT_WHY, "--why"},
+    {OPT_FORCE, "--force"},
 };
 
 int ctl_usage_error(const char *format, ...)
@@ -252,6 +261,9 @@ static int take_option(struct ctl *ctl, int option)
         ctl->given |= OPT_WHY;
         ctl->why = optarg;
         return CTL_OK;
+    case 'F':
+        ctl->given |= OPT_FORCE;
+        return CTL_OK;
     case 'D':
         return take_word(ctl, &ctl->down);
     case 'R':
@@ -292,6 +304,7 @@ int main(int argc, char **argv)
         {"cancel", no_argument, NULL, 'c'},
         {"lines", required_argument, NULL, 'n'},
         {"file", required_argument, NULL, 'f'},
+        {"force", no_argument, NULL, 'F'},
         {"down", required_argument, NULL, 'D'},
         {"drain", required_argument, NULL, 'R'},
         {"add", required_argument, NULL, 'A'},

@@ -177,7 +177,7 @@ static void stop(struct ha *ha, uint32_t i, const struct ha_guest_fact *g)
 /* Not to be stopped, given back, or moved by stop and start. */
 static bool keep_running(const struct ha *ha, const struct ha_guest_fact *g)
 {
-    return ha_wanted(g) && !g->recall && !ha->leaving;
+    return ha_wanted(g) && !g->recall && !g->preempted && !ha->leaving;
 }
 
 /* ------------------------------------------------------------------ a guest that we own: no copy */

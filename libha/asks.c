@@ -213,18 +213,13 @@ void ha_clients_interrupt(struct ha *ha, const char *why)
 
 /* ---------------------------------------------------------------------- at the coordinator */
 
-struct outcome {
-    int code;
-    char text[HA_TEXT_MAX];
-};
-
 #define OUTCOME(o, c, ...)                                                                         \
     do {                                                                                           \
         (o)->code = (c);                                                                           \
         ha_say((o)->text, sizeof(o)->text, __VA_ARGS__);                                           \
     } while (0)
 
-static void ask_want(struct ha *ha, const struct ha_ask *ask, uint32_t i, struct outcome *o)
+static void ask_want(struct ha *ha, const struct ha_ask *ask, uint32_t i, struct ha_outcome *o)
 {
     const struct ha_guest_fact *g = &ha->prop.guests[i];
     struct ha_fact fact = {
@@ -233,6 +228,9 @@ static void ask_want(struct ha *ha, const struct ha_ask *ask, uint32_t i, struct
         OUTCOME(o, -EPERM, "%s is disabled: `xvmhactl enable %s` first", g->name, g->name);
         return;
     }
+    bool would_run = ask->command == HA_CMD_START || (ask->command == HA_CMD_ENABLE && g->want_run);
+    if (would_run && !ha_wanted(g) && ha_start_refused(ha, ask, i, o))
+        return;
     if (ask->command == HA_CMD_START)
         fact.want_run = true;
     else if (ask->command == HA_CMD_STOP)
@@ -263,42 +261,31 @@ static ha_node find_host(const struct ha *ha, const char *name)
 }
 
 /* Whether a named host can take the guest; the outcome says which check failed, what would help. */
-static bool target_fits(struct ha *ha, ha_node to, uint32_t i, struct outcome *o)
+static bool target_fits(struct ha *ha, ha_node to, uint32_t i, struct ha_outcome *o)
 {
     const char *host = ha_host_name(ha, to), *name = ha->prop.guests[i].name;
-    const struct ha_guest_config *c = ha_guest_config(ha, i);
     const struct ha_host_fact *h = ha_facts_host(&ha->prop, to);
-    const char *why = h ? ha_host_unfit(ha, h) : "is not part of the cluster";
-    uint64_t free_kib = h ? ha_host_free_kib(ha, h) : 0;
-    uint64_t need_kib = ha_guest_need_kib(ha, &ha->prop, i);
-    if (why)
-        OUTCOME(o, -EHOSTUNREACH, "%s cannot take %s: it %s; see `xvmhactl status`", host, name,
-                why);
-    else if (!ha_guest_allows(c, to))
-        OUTCOME(o, -EHOSTUNREACH,
-                "%s cannot take %s: the configuration allows it on other hosts only; add %s to "
-                "`hosts` of %s, then `xvmhactl reload`", host, name, host, name);
-    else if (free_kib < need_kib)
-        OUTCOME(o, -EHOSTUNREACH,
-                "%s cannot take %s: its memory, %lu MiB, is more than the %lu MiB that are free "
-                "there; move or stop another guest first", host, name,
-                (unsigned long)(need_kib / 1024), (unsigned long)(free_kib / 1024));
+    char why[HA_TEXT_MAX];
+    if (!h)
+        OUTCOME(o, -EHOSTUNREACH, "%s cannot take %s: it is not part of the cluster", host, name);
+    else if (ha_place_refused(ha, i, (size_t)(h - ha->prop.hosts), why, sizeof why))
+        OUTCOME(o, -EHOSTUNREACH, "%s cannot take %s: %s", host, name, why);
     else
         return true;
     return false;
 }
 
 /* Where to: the host that was named, or the best one; 0 with an outcome that says why not. */
-static ha_node move_target(struct ha *ha, const struct ha_ask *ask, uint32_t i, struct outcome *o)
+static ha_node move_target(struct ha *ha, const struct ha_ask *ask, uint32_t i,
+                           struct ha_outcome *o)
 {
     const struct ha_guest_fact *g = &ha->prop.guests[i];
     ha_used_count(ha, &ha->prop, ha->used_kib);
     if (!ask->host[0]) {
         char why[HA_TEXT_MAX];
-        ha_node best = ha_place(ha, i, g->owner, why, sizeof why);
+        ha_node best = ha_place_elsewhere(ha, i, why, sizeof why);
         if (!best)
-            OUTCOME(o, -EHOSTUNREACH, "no other host can take %s: %s; see `xvmhactl status`",
-                    g->name, why);
+            OUTCOME(o, -EHOSTUNREACH, "no other host can take %s: %s", g->name, why);
         return best;
     }
     ha_node to = find_host(ha, ask->host);
@@ -328,7 +315,7 @@ static bool moved(const struct ha_guest_fact *g, ha_node to)
     return to && (g->recall ? g->prefer == to : g->owner == to);
 }
 
-static void ask_move(struct ha *ha, const struct ha_ask *ask, uint32_t i, struct outcome *o)
+static void ask_move(struct ha *ha, const struct ha_ask *ask, uint32_t i, struct ha_outcome *o)
 {
     const struct ha_guest_fact *g = &ha->prop.guests[i];
     const struct ha_guest_config *c = ha_guest_config(ha, i);
@@ -368,14 +355,7 @@ static void ask_move(struct ha *ha, const struct ha_ask *ask, uint32_t i, struct
     ha_node to = move_target(ha, ask, i, o);
     if (!to)
         return;
-    struct ha_fact fact = {.kind = kind == HA_MOVE_NORMAL ? HA_FACT_RECALL : HA_FACT_MIG,
-                           .guest = i,
-                           .host = to,
-                           .boot = ha_facts_host(&ha->prop, to)->boot,
-                           .inc = ha->prop.next_inc,
-                           .mig = ha->prop.next_mig,
-                           .how = (uint8_t)kind};
-    if (!ha_propose(ha, &fact)) {
+    if (!ha_propose_move(ha, i, to, kind, false)) {
         if (g->left_host)
             OUTCOME(o, -EBUSY, "%s cannot be moved now: %s has not cleaned up after its last move",
                     g->name, ha_host_name(ha, g->left_host));
@@ -384,11 +364,10 @@ static void ask_move(struct ha *ha, const struct ha_ask *ask, uint32_t i, struct
                     g->name);
         return;
     }
-    ha->desks[i].mig_bad = false;
     OUTCOME(o, 0, "%s moves to %s", g->name, ha_host_name(ha, to));
 }
 
-static void ask_guest(struct ha *ha, const struct ha_ask *ask, struct outcome *o)
+static void ask_guest(struct ha *ha, const struct ha_ask *ask, struct ha_outcome *o)
 {
     const struct ha_guest_fact *g = ha_facts_guest(&ha->prop, ask->guest);
     if (!g) {
@@ -429,7 +408,7 @@ static bool enough_without(const struct ha *ha, ha_node node)
 }
 
 static void ask_fence(struct ha *ha, const struct ha_ask *ask, const struct ha_host_fact *h,
-                      struct outcome *o)
+                      struct ha_outcome *o)
 {
     const struct ha_host_config *c = ha_host_config(ha, h->node);
     bool device = false;
@@ -457,7 +436,13 @@ static void ask_fence(struct ha *ha, const struct ha_ask *ask, const struct ha_h
     }
 }
 
-static void ask_host(struct ha *ha, const struct ha_ask *ask, struct outcome *o)
+static bool is_about_maintenance(const struct ha_ask *ask)
+{
+    return ask->command == HA_CMD_EVACUATE || ask->command == HA_CMD_MAINTENANCE_ON ||
+           ask->command == HA_CMD_MAINTENANCE_OFF;
+}
+
+static void ask_host(struct ha *ha, const struct ha_ask *ask, struct ha_outcome *o)
 {
     ha_node node = find_host(ha, ask->host);
     const struct ha_host_fact *h = node ? ha_facts_host(&ha->prop, node) : NULL;
@@ -467,12 +452,21 @@ static void ask_host(struct ha *ha, const struct ha_ask *ask, struct outcome *o)
     }
     struct ha_host_desk *desk = &ha->host_desks[h - ha->prop.hosts];
     ha_name_copy(desk->who, ask->who);
+    if (ha->half && is_about_maintenance(ask)) {
+        OUTCOME(o, -EAGAIN, "half of the hosts are missing: no guest is moved before they are "
+                "back or confirmed dead");
+        return;
+    }
     if (ha->half && (ask->command == HA_CMD_FENCE || ask->command == HA_CMD_HOST_CLEAR)) {
         OUTCOME(o, -EAGAIN, "half of the hosts are missing: they are fenced without being asked");
         return;
     }
     if (ask->command == HA_CMD_FENCE) {
         ask_fence(ha, ask, h, o);
+        return;
+    }
+    if (is_about_maintenance(ask)) {
+        ha_ask_maintenance(ha, ask, h, o);
         return;
     }
     if (ask->command == HA_CMD_HOST_CLEAR) {
@@ -507,7 +501,7 @@ static void ask_host(struct ha *ha, const struct ha_ask *ask, struct outcome *o)
     OUTCOME(o, 0, "%s counts as off, on your word; its guests start elsewhere", ask->host);
 }
 
-static void ask(struct ha *ha, const struct ha_ask *ask, struct outcome *o)
+static void ask(struct ha *ha, const struct ha_ask *ask, struct ha_outcome *o)
 {
     switch (ask->command) {
     case HA_CMD_START:
@@ -528,6 +522,9 @@ static void ask(struct ha *ha, const struct ha_ask *ask, struct outcome *o)
     case HA_CMD_HOST_REPLACE:
     case HA_CMD_FENCE:
     case HA_CMD_HOST_CLEAR:
+    case HA_CMD_EVACUATE:
+    case HA_CMD_MAINTENANCE_ON:
+    case HA_CMD_MAINTENANCE_OFF:
         ask_host(ha, ask, o);
         ha->decide_due = true; /* the facts come with the next round */
         break;
@@ -558,7 +555,7 @@ void ha_decide_asks(struct ha *ha)
             ha->asks[kept++] = *p;
             continue;
         }
-        struct outcome o = {0};
+        struct ha_outcome o = {0};
         ask(ha, &p->ask, &o);
         ha_report(ha, HA_REPORT_COMMAND, HA_SEV_NOTICE, p->from, p->ask.guest, "%s: %s",
                   p->ask.who, o.text);

@@ -5,6 +5,7 @@
 #ifndef HA_CONFIG_H
 #define HA_CONFIG_H
 
+#include "plan.h"
 #include "types.h"
 
 /* How votes are counted (PROTOCOL.md, "Modes"). */
@@ -72,6 +73,44 @@ enum ha_move_fallback {
     HA_FALLBACK_NORMAL, /* it is then stopped, and started at the target */
 };
 
+/* A label of hosts, such as `san` or `rack=a`. */
+struct ha_label {
+    char name[HA_NAME_MAX];
+    uint64_t hosts; /* bit i: hosts[i] of the configuration has it */
+};
+
+struct ha_preference {
+    ha_node host;
+    int32_t weight; /* negative: rather not */
+};
+
+/* Guests that belong together, or apart. */
+struct ha_rule {
+    char name[HA_NAME_MAX]; /* "": none */
+    enum ha_plan_kind kind;
+    enum ha_plan_strength strength;
+    uint32_t *guests; /* indices into the configuration's guests, each once */
+    size_t nguests;
+    char over[HA_NAME_MAX];       /* the label that names failure domains; "": each host is one */
+    uint8_t domain[HA_HOSTS_MAX]; /* that hosts[i] of the configuration is in */
+};
+
+/* When running guests are moved back for preferences and weak rules. */
+enum ha_failback {
+    HA_FAILBACK_NEVER,
+    HA_FAILBACK_MAINTENANCE, /* when a host's maintenance has ended: those that had left for it */
+    HA_FAILBACK_AUTO,
+};
+
+/* What the planner may do. All zero: guests are placed, and nobody is disturbed for another. */
+struct ha_placement {
+    unsigned reserve; /* host failures that are to be tolerated */
+    enum ha_failback failback;
+    enum ha_plan_preempt preempt;
+    bool rebalance;     /* running guests may be moved live to make room */
+    unsigned transfers; /* moves that a host takes part in at a time; 0: 2 */
+};
+
 struct ha_guest_config {
     char name[HA_NAME_MAX];
     char *config_path; /* xl.cfg; NULL for the process driver */
@@ -87,6 +126,14 @@ struct ha_guest_config {
     ha_ms restart_delay_ms;    /* back-off after a failure; doubles up to 32 times it */
     uint8_t move_type;         /* enum ha_move_kind, when the operator names none; 0: live */
     uint8_t move_fallback;     /* enum ha_move_fallback */
+    uint32_t *needs; /* labels that a host must have, as indices into the configuration's */
+    size_t nneeds;
+    struct ha_preference *prefer;
+    size_t nprefer;
+    uint32_t *rules; /* that it is in, as indices */
+    size_t nrules;
+    char (*labels)[HA_NAME_MAX]; /* its own, by which rules can name it */
+    size_t nlabels;
 };
 
 enum { HA_DUEL_ACTION = 5000 }; /* ms from the order to power off, of two hosts' turns */
@@ -134,6 +181,11 @@ struct ha_config {
     size_t ndevices;
     struct ha_guest_config *guests;
     size_t nguests;
+    struct ha_label *labels;
+    size_t nlabels;
+    struct ha_rule *rules;
+    size_t nrules;
+    struct ha_placement placement;
     unsigned journal_keep; /* stable facts kept one by one, for members that fetch; 0: the default */
     struct ha_fence_policy fencing;
     struct ha_disk_config disk;

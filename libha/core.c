@@ -13,6 +13,11 @@ struct ha *ha_new(enum ha_mutant mutant)
     struct ha *ha = calloc(1, sizeof *ha);
     if (!ha)
         return NULL;
+    ha->placing = ha_placing_new();
+    if (!ha->placing) {
+        free(ha);
+        return NULL;
+    }
     ha->mutant = mutant;
     ha->deadline = INT64_MAX;
     ha->lease_until = INT64_MIN;
@@ -42,6 +47,8 @@ struct ha *ha_free(struct ha *ha)
     free(ha->desks);
     free(ha->config_guest);
     free(ha->names);
+    free(ha->guest_of);
+    ha_placing_free(ha->placing);
     free(ha);
     return NULL;
 }

@@ -88,6 +88,20 @@ struct ha_desk {
     ha_ms running_since;
     ha_ms mig_since;     /* the target's daemon is missing since then */
     uint64_t cancel_mig; /* an operator called this one off */
+    bool ready;          /* it can be started now, while deciding */
+    ha_ms move_after;    /* a move failed: the planner leaves it alone until then */
+    unsigned move_fails;
+};
+
+/* What an operator is answered. */
+struct ha_outcome {
+    int code;
+    char text[HA_TEXT_MAX];
+};
+
+struct ha_rank {
+    int priority;
+    uint32_t guest;
 };
 
 /* What the coordinator remembers about one host. */
@@ -277,9 +291,12 @@ struct ha {
     struct ha_heard_transfer transfers[HA_TRANSFERS_MAX];
     uint64_t transfer_serial;
     int *config_guest; /* guest index -> config index or -1 */
+    uint32_t *guest_of; /* and back; UINT32_MAX: not registered */
+    size_t nguest_of;
     uint32_t *names;   /* hash table over the names of the newest facts' guests: index + 1 */
     size_t names_size, names_for; /* slots; guests it was built for, SIZE_MAX: anew */
     uint64_t used_kib[HA_HOSTS_MAX]; /* by the facts in `prop`, while deciding */
+    struct ha_placing *placing;      /* placing.c */
     ha_ms deadline;
 };
 
@@ -350,6 +367,8 @@ int ha_desk_room(struct ha *ha);
 void ha_index_config(struct ha *ha);
 /* Index of a guest of the newest facts, or UINT32_MAX. */
 uint32_t ha_guest_index(struct ha *ha, const char *name);
+/* The same for a guest of the configuration, by its place there. */
+uint32_t ha_guest_of(const struct ha *ha, uint32_t config_guest);
 /* hosts.c */
 void ha_decide_hosts(struct ha *ha);
 void ha_fence_launch(struct ha *ha);
@@ -382,15 +401,40 @@ const char *ha_fence_held(const struct ha *ha, const struct ha_facts *f,
 void ha_decide_calm(struct ha *ha, size_t i);
 /* guests.c */
 void ha_decide_guests(struct ha *ha);
+/* The owner of a free guest is decided: that host of `prop`. */
+void ha_assign(struct ha *ha, uint32_t guest, size_t host);
+/* A move is decided. `planned`: nobody asked for it. False: it cannot be moved now. */
+bool ha_propose_move(struct ha *ha, uint32_t guest, ha_node to, enum ha_move_kind kind,
+                     bool planned);
 void ha_guest_reported(struct ha *ha, const struct ha_member *m, const struct ha_copy *copy);
 /* place.c */
-/* The host for guest g by the facts `prop`, or 0 with a reason. */
-ha_node ha_place(struct ha *ha, uint32_t guest, ha_node except, char *ret_why, size_t size);
+/* The host for guest g by the facts `prop` and used_kib, or 0 with a reason. */
+ha_node ha_place(const struct ha *ha, uint32_t guest, ha_node except, char *ret_why, size_t size);
+/* True, with the reason and what would help: the host (index of `prop`) must not be given the
+ * guest, by the facts `prop` and used_kib. */
+bool ha_place_refused(const struct ha *ha, uint32_t guest, size_t host, char *ret_why, size_t size);
 void ha_used_count(const struct ha *ha, const struct ha_facts *facts, uint64_t *ret_used_kib);
 /* NULL if the host may take guests now, else why not. h is of `prop`. */
 const char *ha_host_unfit(const struct ha *ha, const struct ha_host_fact *h);
+/* NULL if it answers and works, whether it may take guests or not. */
+const char *ha_host_away(const struct ha *ha, const struct ha_host_fact *h);
+uint64_t ha_host_capacity_kib(const struct ha *ha, ha_node node); /* 0: not known */
+enum ha_move_kind ha_guest_move(const struct ha_guest_fact *g, const struct ha_guest_config *c,
+                                bool must);
+bool ha_guest_settled(const struct ha *ha, const struct ha_facts *facts, uint32_t i);
 uint64_t ha_host_free_kib(const struct ha *ha, const struct ha_host_fact *h);
 bool ha_guest_allows(const struct ha_guest_config *guest, ha_node node);
+/* instance.c */
+/* The failure domain of each host of the facts. */
+void ha_domains(const struct ha *ha, const struct ha_facts *facts, const struct ha_rule *rule,
+                uint8_t ret_domain[HA_HOSTS_MAX]);
+/* placing.c */
+struct ha_placing *ha_placing_new(void);
+void ha_placing_free(struct ha_placing *placing);
+void ha_placing_forget(struct ha *ha);
+void ha_decide_places(struct ha *ha, size_t nready);
+void ha_move_failed(struct ha *ha, uint32_t guest);
+ha_node ha_place_elsewhere(struct ha *ha, uint32_t guest, char *ret_why, size_t size);
 /* transfer.c */
 void ha_transfer_event(struct ha *ha, const struct ha_transfer *transfer);
 void ha_transfer_deliver(struct ha *ha, ha_node from, struct ha_get *get);
@@ -408,6 +452,12 @@ void ha_asks_answer_stable(struct ha *ha);
 void ha_clients_interrupt(struct ha *ha, const char *why);
 void ha_clients_send(struct ha *ha);
 void ha_client_give_up(struct ha *ha, size_t i);
+/* asks_places.c. True: the guest must not start, the outcome says why. */
+bool ha_start_refused(struct ha *ha, const struct ha_ask *ask, uint32_t guest,
+                      struct ha_outcome *o);
+/* evacuate, maintenance on and off. h is of `prop`. */
+void ha_ask_maintenance(struct ha *ha, const struct ha_ask *ask, const struct ha_host_fact *h,
+                        struct ha_outcome *o);
 /* acts.c: this host's guests */
 void ha_acts(struct ha *ha);
 void ha_acts_inventory(struct ha *ha, const struct ha_event *event);
@@ -441,6 +491,8 @@ void ha_tell_fence(struct ha *ha, ha_node node, const struct ha_uuid *boot, uint
 void ha_keeper_event(struct ha *ha, const struct ha_event *event);
 void ha_keeper_orders(struct ha *ha);
 bool ha_is_cut(const struct ha *ha, const struct ha_host_fact *h);
+/* status.c: the facts that people are shown */
+const struct ha_facts *ha_shown(const struct ha *ha);
 /* tell.c: reports on stable facts */
 void ha_say_stable(struct ha *ha, const struct ha_facts *before, const struct ha_fact *fact);
 

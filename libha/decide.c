@@ -124,7 +124,10 @@ void ha_desk_reset(struct ha *ha)
 {
     for (size_t i = 0; i < ha->ndesks; i++) {
         struct ha_desk *desk = &ha->desks[i];
-        *desk = (struct ha_desk){.not_before = desk->not_before, .cancel_mig = desk->cancel_mig};
+        *desk = (struct ha_desk){.not_before = desk->not_before,
+                                 .cancel_mig = desk->cancel_mig,
+                                 .move_after = desk->move_after,
+                                 .move_fails = desk->move_fails};
     }
     for (size_t i = 0; i < HA_HOSTS_MAX; i++) {
         ha->host_desks[i].tell_valid = false;
@@ -200,13 +203,29 @@ int ha_desk_room(struct ha *ha)
 /* After a new configuration, or when the log was replaced. */
 void ha_index_config(struct ha *ha)
 {
+    ha_placing_forget(ha);
+    if (ha->config->nguests) {
+        uint32_t *v = realloc(ha->guest_of, ha->config->nguests * sizeof *v);
+        if (!v) {
+            ha->nomem = true;
+            return;
+        }
+        ha->guest_of = v;
+    }
+    ha->nguest_of = ha->config->nguests;
     for (size_t i = 0; i < ha->ndesks; i++)
         ha->config_guest[i] = -1;
     for (size_t i = 0; i < ha->config->nguests; i++) {
         uint32_t guest = ha_guest_index(ha, ha->config->guests[i].name);
+        ha->guest_of[i] = guest < ha->ndesks ? guest : UINT32_MAX;
         if (guest < ha->ndesks)
             ha->config_guest[guest] = (int)i;
     }
+}
+
+uint32_t ha_guest_of(const struct ha *ha, uint32_t config_guest)
+{
+    return config_guest < ha->nguest_of ? ha->guest_of[config_guest] : UINT32_MAX;
 }
 
 /* -------------------------------------------------------------------------------------- tells */

@@ -50,6 +50,7 @@ static const struct {
     {HA_GUEST_ARRIVED, HA_FACT_RUN, HA_GUEST_RUNNING},
     {HA_GUEST_ARRIVED, HA_FACT_RELEASED, HA_GUEST_FREE},
     {HA_GUEST_RUNNING, HA_FACT_RECALL, HA_GUEST_RUNNING},
+    {HA_GUEST_RUNNING, HA_FACT_PREEMPT, HA_GUEST_RUNNING},
 };
 
 int ha_host_next(enum ha_host_state state, enum ha_fact_kind kind)
@@ -158,6 +159,9 @@ static bool note_fits(const struct ha_host_fact *h, const struct ha_fact *f)
         return false;
     if (f->kind == HA_FACT_CALM)
         return h->flaps > 0;
+    if (f->kind == HA_FACT_MAINT)
+        return f->level <= HA_MAINT_ON &&
+               (h->maint != f->level || (f->level && !h->maint_force && (f->how & HA_MAINT_FORCE)));
     return f->level >= 1 && f->level <= HA_TURNS && h->turn != f->level;
 }
 
@@ -197,13 +201,15 @@ static bool guest_fits(const struct ha_facts *facts, const struct ha_fact *f)
     case HA_FACT_ADOPT:
         return f->inc >= facts->next_inc && f->inc < HA_EPOCH_MAX && ha_facts_host(facts, f->host);
     case HA_FACT_RECALL:
-        return ha_facts_host(facts, f->host) && f->host != g->owner;
+        return ha_facts_host(facts, f->host) && f->host != g->owner && !g->preempted;
+    case HA_FACT_PREEMPT:
+        return !g->preempted && !g->recall; /* once per incarnation */
     case HA_FACT_RUN:
     case HA_FACT_RELEASED:
         return g->inc == f->inc;
     case HA_FACT_MIG:
         return f->inc >= facts->next_inc && f->mig >= facts->next_mig && f->inc < HA_EPOCH_MAX &&
-               f->mig < HA_EPOCH_MAX && ha_facts_host(facts, f->host);
+               f->mig < HA_EPOCH_MAX && ha_facts_host(facts, f->host) && !g->preempted;
     case HA_FACT_COMMIT:
     case HA_FACT_ABORT: /* exactly one of them per id: the first in the log (rule 14) */
         return g->mig == f->mig && g->mig != 0;
@@ -232,6 +238,7 @@ bool ha_facts_fits(const struct ha_facts *facts, const struct ha_fact *f)
         return host_fits(ha_facts_host(facts, f->host), f);
     case HA_FACT_CALM:
     case HA_FACT_TURN:
+    case HA_FACT_MAINT:
         return note_fits(ha_facts_host(facts, f->host), f);
     case HA_FACT_DISK:
     case HA_FACT_BOUND:
@@ -250,6 +257,7 @@ bool ha_facts_fits(const struct ha_facts *facts, const struct ha_fact *f)
     case HA_FACT_VACATED:
     case HA_FACT_RECALL:
     case HA_FACT_DEFINE:
+    case HA_FACT_PREEMPT:
         return guest_fits(facts, f);
     case HA_FACT_COUNT:
         break;
@@ -365,10 +373,24 @@ static void apply_host(struct ha_facts *facts, const struct ha_fact *f, uint64_t
     }
 }
 
+/* Those that left for its maintenance come back only if that is said when it ends. */
+static void apply_maint(struct ha_facts *facts, struct ha_host_fact *h, const struct ha_fact *f)
+{
+    h->maint = (uint8_t)f->level;
+    h->maint_force = f->level && (f->how & HA_MAINT_FORCE);
+    if (f->level == HA_MAINT_ON || (f->level == HA_MAINT_NONE && (f->how & HA_MAINT_RETURN)))
+        return;
+    for (size_t i = 0; i < facts->nguests; i++)
+        if (facts->guests[i].home == h->node)
+            facts->guests[i].home = 0;
+}
+
 static void apply_note(struct ha_facts *facts, const struct ha_fact *f)
 {
     struct ha_host_fact *h = ha_facts_host(facts, f->host);
-    if (f->kind == HA_FACT_CALM)
+    if (f->kind == HA_FACT_MAINT)
+        apply_maint(facts, h, f);
+    else if (f->kind == HA_FACT_CALM)
         h->flaps = 0;
     else
         h->turn = (uint8_t)f->level;
@@ -413,8 +435,9 @@ static void apply_assign(struct ha_facts *facts, struct ha_guest_fact *g, const 
 {
     g->state = HA_GUEST_STARTING;
     g->loose = false;
-    g->recall = false;
+    g->recall = g->preempted = false;
     g->prefer = 0;
+    g->home = g->home == f->host ? 0 : g->home;
     g->owner = f->host;
     g->boot = f->boot;
     g->inc = f->inc;
@@ -427,7 +450,7 @@ static void apply_assign(struct ha_facts *facts, struct ha_guest_fact *g, const 
 static void apply_released(struct ha_guest_fact *g, const struct ha_fact *f)
 {
     /* one that was to end has not failed, however it ended */
-    bool wanted = g->want_run && g->enabled;
+    bool wanted = g->want_run && g->enabled && !g->preempted;
     bool failure = wanted && (f->how == HA_RELEASE_CRASH || f->how == HA_RELEASE_START_FAILED ||
                               f->how == HA_RELEASE_POWEROFF);
     g->state = HA_GUEST_FREE;
@@ -439,8 +462,19 @@ static void apply_released(struct ha_guest_fact *g, const struct ha_fact *f)
     g->loose |= g->failed;
 }
 
+/* Who leaves a host for its maintenance remembers it; an operator's move makes it forget. */
+static void apply_leave(struct ha_facts *facts, struct ha_guest_fact *g, const struct ha_fact *f)
+{
+    const struct ha_host_fact *from = ha_facts_host(facts, g->owner);
+    if (from && from->maint == HA_MAINT_ON)
+        g->home = g->home ? g->home : g->owner;
+    else if (!f->old_inc)
+        g->home = 0;
+}
+
 static void apply_mig(struct ha_facts *facts, struct ha_guest_fact *g, const struct ha_fact *f)
 {
+    apply_leave(facts, g, f);
     g->state = HA_GUEST_MIGRATING;
     g->mig = f->mig;
     g->mig_kind = f->how;
@@ -457,6 +491,7 @@ static void apply_commit(struct ha_guest_fact *g)
     g->left_host = g->owner; /* 0: confirmed dead before the commit */
     g->left_boot = g->boot;
     g->owner = g->mig_host;
+    g->home = g->home == g->owner ? 0 : g->home;
     g->boot = g->mig_boot;
     g->inc = g->mig_inc;
     g->by_mig = true;
@@ -502,8 +537,13 @@ static void apply_guest(struct ha_facts *facts, const struct ha_fact *f, uint64_
         g->left_host = 0;
         break;
     case HA_FACT_RECALL:
+        apply_leave(facts, g, f);
         g->recall = true;
         g->prefer = f->host;
+        break;
+    case HA_FACT_PREEMPT:
+        g->preempted = true;
+        g->gave_way = f->old_inc <= HA_GUESTS_MAX ? (uint32_t)f->old_inc : 0;
         break;
     case HA_FACT_ABORT:
         g->state = g->owner ? HA_GUEST_RUNNING : HA_GUEST_FREE;
@@ -559,6 +599,7 @@ int ha_facts_apply(struct ha_facts *facts, const struct ha_fact *f, uint64_t ind
         break;
     case HA_FACT_CALM:
     case HA_FACT_TURN:
+    case HA_FACT_MAINT:
         apply_note(facts, f);
         break;
     case HA_FACT_DISK:
@@ -577,6 +618,7 @@ int ha_facts_apply(struct ha_facts *facts, const struct ha_fact *f, uint64_t ind
     case HA_FACT_VACATED:
     case HA_FACT_RECALL:
     case HA_FACT_DEFINE:
+    case HA_FACT_PREEMPT:
         apply_guest(facts, f, index);
         break;
     case HA_FACT_BEGIN:

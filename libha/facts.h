@@ -43,10 +43,26 @@ enum ha_fact_kind {
                       boot:  identity of the disk) */
     HA_FACT_BOUND, /* a host works by that: its lease ends without the disk (loss: disk_gen,
                       lease_ms) */
+    HA_FACT_PREEMPT, /* stop it to make room; it starts again when there is some. old_inc: 1 + index
+                        of the guest it gives way to; 0: nobody in particular */
+    HA_FACT_MAINT, /* an operator empties a host (level: ha_maint; how: ha_maint_how; name: who), or
+                      that is over */
     HA_FACT_COUNT
 };
 
 enum { HA_TURNS = 3 }; /* two hosts take turns; the third is for changing them safely */
+
+/* Why a host is emptied and gets no guests. */
+enum ha_maint {
+    HA_MAINT_NONE,
+    HA_MAINT_EVACUATE, /* until it is empty */
+    HA_MAINT_ON,       /* until an operator ends it */
+};
+
+enum ha_maint_how {
+    HA_MAINT_RETURN = 1, /* NONE: those that had left it may come back */
+    HA_MAINT_FORCE = 2,  /* who finds no place elsewhere is stopped */
+};
 
 enum ha_conf_how {
     HA_CONF_DEVICE = 1,
@@ -91,7 +107,8 @@ struct ha_fact {
     uint32_t guest; /* index of the guest, all guest facts */
     char name[HA_NAME_MAX]; /* REGISTER: of the guest; CONF ORDER CALM: who, for an operator's word */
     uint64_t inc;   /* ASSIGN ADOPT RUN RELEASED; MIG: the incarnation at the target */
-    uint64_t old_inc; /* ADOPT: what is on the copy now */
+    uint64_t old_inc; /* ADOPT: what is on the copy now; PREEMPT: see there; MIG RECALL: 1: by the
+                         planner, nobody asked for it */
     uint64_t mig;   /* MIG COMMIT ABORT */
     uint32_t tbl;   /* FOUND VOTERS */
     struct ha_voter voters[HA_HOSTS_MAX]; /* FOUND; VOTERS: nodes only */
@@ -119,6 +136,8 @@ struct ha_host_fact {
     ha_ms disk_ms; /* this life's lease ends this long after its last look at the disk; 0: it does
                       not need the disk, or nobody knows */
     uint32_t disk_gen; /* of the decision that disk_ms follows */
+    uint8_t maint;     /* ha_maint */
+    bool maint_force;
 };
 
 struct ha_guest_fact {
@@ -149,6 +168,9 @@ struct ha_guest_fact {
     struct ha_uuid def;    /* hash of its definition; zero: none yet, or none needed */
     uint64_t need_kib;     /* memory it takes, by its definition */
     uint8_t def_flags;     /* ha_def_flags */
+    bool preempted;        /* stopped, or being stopped, to make room; until it starts again */
+    uint32_t gave_way;     /* 1 + index of the guest it gave way to; 0: nobody in particular */
+    ha_node home;          /* host that it left for its maintenance; 0: none */
 };
 
 struct ha_facts {

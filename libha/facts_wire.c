@@ -70,6 +70,7 @@ void ha_fact_encode(struct ha_put *put, const struct ha_fact *f)
     case HA_FACT_ORDER:
     case HA_FACT_CALM:
     case HA_FACT_TURN:
+    case HA_FACT_MAINT:
         ha_put_u32(put, f->host);
         ha_put_uuid(put, &f->boot);
         ha_put_u32(put, f->loss);
@@ -101,6 +102,7 @@ void ha_fact_encode(struct ha_put *put, const struct ha_fact *f)
     case HA_FACT_VACATED:
     case HA_FACT_RECALL:
     case HA_FACT_DEFINE:
+    case HA_FACT_PREEMPT:
         ha_put_u32(put, f->guest);
         ha_put_u8(put, flags_of(f));
         ha_put_u8(put, f->how);
@@ -155,6 +157,7 @@ static void get_fields(struct ha_get *get, struct ha_fact *f)
     case HA_FACT_ORDER:
     case HA_FACT_CALM:
     case HA_FACT_TURN:
+    case HA_FACT_MAINT:
         f->host = ha_get_u32(get);
         f->boot = ha_get_uuid(get);
         f->loss = ha_get_u32(get);
@@ -186,6 +189,7 @@ static void get_fields(struct ha_get *get, struct ha_fact *f)
     case HA_FACT_VACATED:
     case HA_FACT_RECALL:
     case HA_FACT_DEFINE:
+    case HA_FACT_PREEMPT:
         f->guest = ha_get_u32(get);
         get_flags(get, f);
         f->how = ha_get_u8(get);
@@ -238,6 +242,7 @@ static void put_host(struct ha_put *put, const struct ha_host_fact *h)
     ha_put_u64(put, h->conf_index);
     ha_put_u8(put, h->flaps);
     ha_put_u8(put, h->turn);
+    ha_put_u8(put, (uint8_t)(h->maint | h->maint_force << 7));
     ha_put_u32(put, (uint32_t)h->disk_ms);
     ha_put_u32(put, h->disk_gen);
 }
@@ -290,7 +295,10 @@ static void get_host(struct ha_get *get, struct ha_host_fact *h)
         return; /* written before there was more */
     h->flaps = ha_get_u8(get);
     h->turn = ha_get_u8(get);
-    if (h->turn > HA_TURNS)
+    uint8_t maint = get->left ? ha_get_u8(get) : 0;
+    h->maint = maint & 127;
+    h->maint_force = maint & 128;
+    if (h->turn > HA_TURNS || h->maint > HA_MAINT_ON)
         get->failed = true;
     if (get->failed || get->left == 0)
         return;
@@ -325,6 +333,9 @@ static void put_guest(struct ha_put *put, const struct ha_guest_fact *g)
     ha_put_u64(put, g->need_kib);
     ha_put_u8(put, g->def_flags);
     ha_put_u64(put, g->asked_index);
+    ha_put_u8(put, g->preempted);
+    ha_put_u32(put, g->gave_way);
+    ha_put_u32(put, g->home);
 }
 
 static void get_guest(struct ha_get *get, struct ha_guest_fact *g)
@@ -365,6 +376,13 @@ static void get_guest(struct ha_get *get, struct ha_guest_fact *g)
     g->need_kib = ha_get_u64(get);
     g->def_flags = ha_get_u8(get);
     g->asked_index = ha_get_u64(get);
+    if (get->failed || !get->left)
+        return; /* of a version that placed without a planner */
+    g->preempted = ha_get_u8(get) & 1;
+    g->gave_way = ha_get_u32(get);
+    g->home = ha_get_u32(get);
+    if (g->gave_way > HA_GUESTS_MAX)
+        get->failed = true;
 }
 
 void ha_facts_encode(struct ha_put *put, const struct ha_facts *facts)

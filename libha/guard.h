@@ -63,7 +63,9 @@
     X(DISK_LOST_KEEPS,  "a host that is lost stops needing the disk by a decision it hears of")    \
     X(DISK_GEN,         "what a host said of the disk under an earlier decision counts")           \
     X(DISK_FLOOR,       "a host says that it needs the disk before its earlier lease is over")     \
-    X(DISK_DUEL,        "two hosts fence each other without having looked at the disk")
+    X(DISK_DUEL,        "two hosts fence each other without having looked at the disk")            \
+    X(STRONG_RULES,     "guests are placed against strong rules")                                  \
+    X(BOTH_ENDS,        "a guest under way counts at its target only")
 /* clang-format on */
 
 enum ha_mutant {

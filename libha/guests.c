@@ -3,7 +3,6 @@
  * (rules 11-15), and restarts with limits and back-off. */
 #include "core.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 enum { BACKOFF_MOST = 5 };
@@ -82,6 +81,7 @@ static void abort_mig(struct ha *ha, uint32_t i)
 {
     struct ha_fact fact = {.kind = HA_FACT_ABORT, .guest = i, .mig = ha->prop.guests[i].mig};
     ha_propose(ha, &fact);
+    ha_move_failed(ha, i);
 }
 
 static bool is_prepared(const struct ha *ha, const struct ha_guest_fact *g,
@@ -185,6 +185,7 @@ static void decide_mig(struct ha *ha, uint32_t i)
                                      ha_uuid_eq(&source->boot, &g->boot));
     if (prepared && (source_sure || !HA_GUARD(ha, FENCE_FIRST))) {
         struct ha_fact fact = {.kind = HA_FACT_COMMIT, .guest = i, .mig = g->mig};
+        desk->move_fails = 0;
         ha_propose(ha, &fact);
     } else if (!prepared && bad) {
         abort_failed(ha, i);
@@ -256,79 +257,72 @@ static bool may_start(const struct ha *ha, uint32_t i)
            ha_guest_config(ha, i) && !ha_guest_undefined(ha, i);
 }
 
-static void assign(struct ha *ha, uint32_t i)
+/* Whether it can be started now; one that is found running is taken over instead. */
+static bool ready_to_start(struct ha *ha, uint32_t i)
 {
     struct ha_desk *desk = &ha->desks[i];
     struct ha_guest_fact *g = &ha->prop.guests[i];
     if (g->left_host)
-        return; /* the source of its last move has not cleaned up yet */
+        return false; /* the source of its last move has not cleaned up yet */
     if (desk->copies && HA_GUARD(ha, ADOPT)) {
         adopt(ha, i);
-        return;
+        return false;
     }
     if (ha->now < desk->not_before) {
         ha_wake(ha, desk->not_before);
-        return;
+        return false;
     }
     if ((g->inc == 0 || (g->loose && HA_GUARD(ha, LET_GO))) && !inventories_known(ha, i)) {
         ha_wake(ha, ha->now + 1000);
-        return;
+        return false;
     }
-    char why[HA_TEXT_MAX];
-    ha_node node = ha_place(ha, i, 0, why, sizeof why);
-    if (!node)
-        return;
-    const struct ha_host_fact *h = ha_facts_host(&ha->prop, node);
+    return true;
+}
+
+void ha_assign(struct ha *ha, uint32_t i, size_t host)
+{
+    const struct ha_host_fact *h = &ha->prop.hosts[host];
     struct ha_fact fact = {.kind = HA_FACT_ASSIGN,
                            .guest = i,
-                           .host = node,
+                           .host = h->node,
                            .boot = h->boot,
                            .inc = ha->prop.next_inc};
-    ha_propose(ha, &fact);
-    for (size_t k = 0; k < ha->prop.nhosts; k++)
-        if (ha->prop.hosts[k].node == node)
-            ha->used_kib[k] += ha_guest_need_kib(ha, &ha->prop, i);
+    if (ha_propose(ha, &fact))
+        ha->used_kib[host] += ha_guest_need_kib(ha, &ha->prop, i);
 }
 
-struct rank {
-    int priority;
-    uint32_t guest;
-};
-
-static int rank_cmp(const void *a, const void *b)
+bool ha_propose_move(struct ha *ha, uint32_t guest, ha_node to, enum ha_move_kind kind,
+                     bool planned)
 {
-    const struct rank *x = a, *y = b;
-    if (x->priority != y->priority)
-        return x->priority > y->priority ? -1 : 1;
-    return x->guest < y->guest ? -1 : x->guest > y->guest;
+    struct ha_fact fact = {.kind = kind == HA_MOVE_NORMAL ? HA_FACT_RECALL : HA_FACT_MIG,
+                           .guest = guest,
+                           .host = to,
+                           .boot = ha_facts_host(&ha->prop, to)->boot,
+                           .inc = ha->prop.next_inc,
+                           .mig = ha->prop.next_mig,
+                           .old_inc = planned,
+                           .how = (uint8_t)kind};
+    if (!ha_propose(ha, &fact))
+        return false;
+    ha->desks[guest].mig_bad = false;
+    return true;
 }
 
-/* The important ones first. */
-static void decide_assign(struct ha *ha)
+/* Who is to be started, and where; who has to move for it, or may. */
+static void decide_places(struct ha *ha)
 {
-    size_t n = 0;
+    size_t n = 0, nready = 0;
     for (uint32_t i = 0; i < ha->prop.nguests; i++)
         n += may_start(ha, i);
     if (n && hosts_settling(ha)) {
         ha_wake(ha, ha->phase_since + ha->config->timers.exchange);
         return;
     }
-    if (!n)
-        return;
-    struct rank *order = malloc(n * sizeof *order);
-    if (!order) {
-        ha->nomem = true;
-        return;
+    for (uint32_t i = 0; i < ha->prop.nguests; i++) {
+        ha->desks[i].ready = may_start(ha, i) && ready_to_start(ha, i);
+        nready += ha->desks[i].ready;
     }
-    size_t k = 0;
-    for (uint32_t i = 0; i < ha->prop.nguests; i++)
-        if (may_start(ha, i))
-            order[k++] = (struct rank){ha_guest_config(ha, i)->priority, i};
-    qsort(order, n, sizeof *order, rank_cmp);
-    ha_used_count(ha, &ha->prop, ha->used_kib);
-    for (k = 0; k < n; k++)
-        assign(ha, order[k].guest);
-    free(order);
+    ha_decide_places(ha, nready);
 }
 
 /* A guest that ran quietly for a whole window starts with a clean sheet. */
@@ -360,5 +354,5 @@ void ha_decide_guests(struct ha *ha)
         ha_defs_decide(ha, i);
     }
     if (ha->ndesks >= ha->prop.nguests)
-        decide_assign(ha);
+        decide_places(ha);
 }

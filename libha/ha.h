@@ -133,6 +133,9 @@ enum ha_command {
     HA_CMD_LINEAGE_FORCE,  /* fence-only mode: go on without the absent voters */
     HA_CMD_FENCE,          /* host: switch it off, member or not */
     HA_CMD_HOST_CLEAR,     /* host: forget its losses (end of quarantine) */
+    HA_CMD_EVACUATE,       /* host: empty it; text: "force" or nothing */
+    HA_CMD_MAINTENANCE_ON, /* the same, and it gets no guests until */
+    HA_CMD_MAINTENANCE_OFF,
 };
 
 /* How a transfer goes; not a fact: what was heard last. */
@@ -332,7 +335,9 @@ enum ha_severity {
     X(FENCE_HELD,      "fence-held")      /* the budget of fences is used up */          \
     X(DEVICE,          "fence-device")    /* the shell's: a device was asked whether it works */ \
     X(SURVIVOR,        "survivor")        /* two hosts: who would survive a split */          \
-    X(DISK,            "shared-disk")     /* lost, back, needed or not */
+    X(DISK,            "shared-disk")     /* lost, back, needed or not */     \
+    X(GUEST_PREEMPT,   "guest-preempted") /* stopped to make room */                     \
+    X(HOST_MAINT,      "host-maintenance") /* is emptied, or that is over */
 /* clang-format on */
 
 enum ha_report {
@@ -513,6 +518,9 @@ struct ha_host_status {
     bool disk_bound;        /* its lease needs the disk: a poison pill ends it for certain */
     ha_ms disk_age_ms; /* since its slot on the disk was seen to change; -1: never, by this host */
     uint64_t memory_kib, memory_used_kib;
+    unsigned maintenance;   /* 0: no; 1: it is being emptied; 2: in maintenance */
+    unsigned leaving;       /* guests that still are to leave it for that */
+    unsigned going;         /* of these, under way */
     char why[HA_TEXT_MAX];  /* what it waits for and the operator's way out; "" if all is well */
 };
 
@@ -533,6 +541,7 @@ struct ha_guest_status {
     uint64_t memory_kib;
     unsigned restarts;
     bool recalled;  /* is being stopped, to start on another host */
+    bool preempted; /* was stopped, or is being stopped, to make room; starts again by itself */
     /* Of the move under way, or why the last one failed; NULL: nothing was heard. Borrowed until the
      * next step. */
     const struct ha_transfer *transfer;
@@ -566,6 +575,22 @@ struct ha_status {
     size_t nhosts, nguests;
 };
 
+/* How many host failures the cluster would bear as it is now: see plan.h. */
+struct ha_tolerates {
+    bool known; /* false: nothing is founded yet, or there was no memory for it */
+    unsigned hosts;
+    bool exact; /* else it may be more */
+    unsigned reserve;            /* what the configuration wants */
+    char why[HA_TEXT_MAX * 2]; /* why not one more, and what would help */
+};
+
+/* Plans, where something has changed since the last call: some milliseconds in a large cluster. */
+void ha_tolerates(const struct ha *ha, struct ha_tolerates *ret_tolerates);
+
+/* The cluster as the planner is shown it, by what this host knows; NULL: nothing is founded yet, or
+ * no memory. Borrowed until the next call of this or ha_tolerates(), or the next step. */
+const struct ha_plan_instance *ha_instance(const struct ha *ha);
+
 void ha_status(const struct ha *ha, ha_ms now, struct ha_status *ret_status);
 /* i < nhosts / nguests of ha_status(). Names are borrowed until the next step. */
 void ha_status_host(const struct ha *ha, ha_ms now, size_t i, struct ha_host_status *ret_host);
@@ -579,6 +604,9 @@ int ha_log_hash(const struct ha *ha, uint64_t i, struct ha_epoch *ret_e, uint64_
  * -ENOENT: unknown guest. */
 int ha_stable_owner(const struct ha *ha, const char *guest, ha_node *ret_owner,
                     struct ha_uuid *ret_boot, uint64_t *ret_inc);
+/* For checkers: the target of a guest's move that is under way by the stable facts; 0: none.
+ * -ENOENT: unknown guest. */
+int ha_stable_target(const struct ha *ha, const char *guest, ha_node *ret_target);
 /* For checkers: the stable state, boot and loss number of a host; -ENOENT: never heard of. */
 int ha_stable_host(const struct ha *ha, ha_node node, enum ha_host_state *ret_state,
                    struct ha_uuid *ret_boot, uint32_t *ret_loss);

@@ -311,7 +311,8 @@ int ha_plan_make(const struct ha_plan_instance *in, struct ha_plan **ret_plan)
     ha_pw_after(w, plan, arena + l.portions);
     set_score(w, plan);
     set_unplaced(w, plan);
-    set_tolerates(w, plan);
+    if (!in->no_tolerates)
+        set_tolerates(w, plan);
     *ret_plan = plan;
     return 0;
 }

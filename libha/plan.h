@@ -107,6 +107,7 @@ struct ha_plan_instance {
     unsigned starts;    /* that a host does at a time; 0: 4 */
     unsigned transfers; /* live migrations that a host takes part in at a time; 0: 2 */
     uint64_t effort;    /* elementary steps of search; 0: a default that takes some milliseconds */
+    bool no_tolerates;  /* nobody asks how many failures the result would bear */
 };
 
 enum ha_plan_do {

@@ -16,7 +16,7 @@ static const struct ha_member *find_member(const struct ha *ha, ha_node node)
 
 /* What an operator is shown: stable facts. Half of the voters make nothing stable until the others are
  * confirmed, and act on what they have written down (rule 26), so then it is that. */
-static const struct ha_facts *shown(const struct ha *ha)
+const struct ha_facts *ha_shown(const struct ha *ha)
 {
     return ha->half && ha->phase == HA_PHASE_OPEN ? &ha->log.head : &ha->stable;
 }
@@ -101,13 +101,13 @@ void ha_status(const struct ha *ha, ha_ms now, struct ha_status *s)
         s->stable = key;
     s->coordinator = ha->phase == HA_PHASE_OPEN ? ha->coord : 0;
     s->founded = !ha_uuid_zero(&ha->log.head.cluster);
-    const struct ha_host_fact *h = ha_facts_host(shown(ha), ha->self);
+    const struct ha_host_fact *h = ha_facts_host(ha_shown(ha), ha->self);
     const struct ha_member *m = find_member(ha, ha->self);
     s->synced = ha->phase == HA_PHASE_OPEN && !ha->fetching && m && m->acked && h &&
                 h->state == HA_HOST_IN && ha_uuid_eq(&h->boot, &ha->boot) && !ha->log.failed;
     s->waiting = !s->synced && !ha->halted && ha->connected;
-    s->nhosts = shown(ha)->nhosts || !ha->config ? shown(ha)->nhosts : ha->config->nhosts;
-    s->nguests = shown(ha)->nguests;
+    s->nhosts = ha_shown(ha)->nhosts || !ha->config ? ha_shown(ha)->nhosts : ha->config->nhosts;
+    s->nguests = ha_shown(ha)->nguests;
     s->disk_configured = ha->config && ha->config->disk.timeout_ms > 0;
     s->disk_on = ha->orders.disk == HA_DISK_ON;
     s->disk_age_ms = ha->disk_t >= 0 && now >= ha->disk_t ? now - ha->disk_t : -1;
@@ -151,6 +151,20 @@ static void disk_why(const struct ha *ha, ha_ms now, const struct ha_host_fact *
                (unsigned long)(now - seen) / 1000, rest);
 }
 
+static void maint_why(const struct ha *ha, const struct ha_host_fact *h, struct ha_host_status *r)
+{
+    const char *name = ha_host_name(ha, h->node);
+    if (h->maint == HA_MAINT_ON && r->leaving == 0)
+        ha_say(r->why, sizeof r->why, "in maintenance, empty; `xvmhactl maintenance off %s` ends that",
+               name);
+    else if (r->going < r->leaving)
+        ha_say(r->why, sizeof r->why,
+               "is being emptied: %u guests to go, %u of them under way; `xvmhactl why GUEST` says why "
+               "one stays", r->leaving, r->going);
+    else
+        ha_say(r->why, sizeof r->why, "is being emptied: %u guests under way", r->going);
+}
+
 static void host_why(const struct ha *ha, ha_ms now, const struct ha_host_fact *h,
                      struct ha_host_status *r)
 {
@@ -168,10 +182,10 @@ static void host_why(const struct ha *ha, ha_ms now, const struct ha_host_fact *
                h->rounds || h->level ? name : "", h->rounds || h->level ? "`" : "");
         break;
     case HA_HOST_LOST:
-        if (ha_fence_held(ha, shown(ha), h) && at == INT64_MAX)
+        if (ha_fence_held(ha, ha_shown(ha), h) && at == INT64_MAX)
             ha_say(r->why, sizeof r->why,
                    "not fenced: %s; `xvmhactl fence %s` does it, or `xvmhactl fence confirm %s`",
-                   ha_fence_held(ha, shown(ha), h), name, name);
+                   ha_fence_held(ha, ha_shown(ha), h), name, name);
         else if (at != INT64_MAX && at > now)
             ha_say(r->why, sizeof r->why, "its watchdog will have ended it in %lu s at the latest",
                    (unsigned long)((at - now + 999) / 1000));
@@ -200,13 +214,15 @@ static void host_why(const struct ha *ha, ha_ms now, const struct ha_host_fact *
             ha_say(r->why, sizeof r->why,
                    "what runs there is unknown, its hypervisor does not answer: nothing is started "
                    "there; see `journalctl -u xvm-had` there");
-        else if (shown(ha)->disk_on && r->disk_told && !r->disk_ok)
+        else if (ha_shown(ha)->disk_on && r->disk_told && !r->disk_ok)
             ha_say(r->why, sizeof r->why,
                    "it has lost the shared disk: its guests are ended, it takes none; is its way "
                    "to the "
                    "storage broken?");
         else if (h->distrusted)
             ha_say(r->why, sizeof r->why, "its fence device lied once: check it");
+        else if (h->maint)
+            maint_why(ha, h, r);
         else if (ha_quarantined(ha, h))
             ha_say(r->why, sizeof r->why,
                    "in quarantine: lost %u times lately, gets no guests; `xvmhactl host clear %s`",
@@ -215,14 +231,26 @@ static void host_why(const struct ha *ha, ha_ms now, const struct ha_host_fact *
     }
 }
 
+static void count_leaving(const struct ha *ha, const struct ha_host_fact *h,
+                          struct ha_host_status *r)
+{
+    r->maintenance = h->maint;
+    for (size_t k = 0; h->maint && k < ha_shown(ha)->nguests; k++) {
+        const struct ha_guest_fact *g = &ha_shown(ha)->guests[k];
+        bool here = g->owner == h->node || g->left_host == h->node;
+        r->leaving += here;
+        r->going += here && (g->mig || g->recall || g->preempted || g->left_host || !ha_wanted(g));
+    }
+}
+
 void ha_status_host(const struct ha *ha, ha_ms now, size_t i, struct ha_host_status *r)
 {
     *r = (struct ha_host_status){0};
     static const struct ha_host_fact none;
     const struct ha_host_fact *h = &none;
-    if (shown(ha)->nhosts)
-        h = &shown(ha)->hosts[i];
-    r->node = shown(ha)->nhosts ? h->node : ha->config->hosts[i].node;
+    if (ha_shown(ha)->nhosts)
+        h = &ha_shown(ha)->hosts[i];
+    r->node = ha_shown(ha)->nhosts ? h->node : ha->config->hosts[i].node;
     const struct ha_host_config *c = ha_host_config(ha, r->node);
     r->name = c ? c->name : NULL;
     r->state = h->state;
@@ -247,10 +275,11 @@ void ha_status_host(const struct ha *ha, ha_ms now, size_t i, struct ha_host_sta
     ha_ms seen = ha_disk_seen(ha, h);
     r->disk_age_ms = seen && now >= seen ? now - seen : -1;
     r->coordinator = ha->phase == HA_PHASE_OPEN && ha->coord == r->node;
-    for (uint32_t k = 0; k < shown(ha)->nguests; k++) {
-        if (ha_guest_config(ha, k) && r->node && shown(ha)->guests[k].owner == r->node)
-            r->memory_used_kib += ha_guest_need_kib(ha, shown(ha), k);
+    for (uint32_t k = 0; k < ha_shown(ha)->nguests; k++) {
+        if (ha_guest_config(ha, k) && r->node && ha_shown(ha)->guests[k].owner == r->node)
+            r->memory_used_kib += ha_guest_need_kib(ha, ha_shown(ha), k);
     }
+    count_leaving(ha, h, r);
     host_why(ha, now, h, r);
     disk_why(ha, now, h, r);
 }
@@ -258,15 +287,22 @@ void ha_status_host(const struct ha *ha, ha_ms now, size_t i, struct ha_host_sta
 /* A host in the ring of which nobody knows what runs there. */
 static ha_node silent_host(const struct ha *ha)
 {
-    for (size_t i = 0; i < shown(ha)->nhosts; i++) {
-        const struct ha_member *m = find_member(ha, shown(ha)->hosts[i].node);
-        enum ha_host_state state = shown(ha)->hosts[i].state;
-        if (state == HA_HOST_LOST || state == HA_HOST_FENCING || ha_may_live(&shown(ha)->hosts[i]))
-            return shown(ha)->hosts[i].node;
-        if (ha_in_ring(ha, shown(ha)->hosts[i].node) && (!m || !m->acked || !m->report.inventory))
-            return shown(ha)->hosts[i].node;
+    for (size_t i = 0; i < ha_shown(ha)->nhosts; i++) {
+        const struct ha_member *m = find_member(ha, ha_shown(ha)->hosts[i].node);
+        enum ha_host_state state = ha_shown(ha)->hosts[i].state;
+        if (state == HA_HOST_LOST || state == HA_HOST_FENCING || ha_may_live(&ha_shown(ha)->hosts[i]))
+            return ha_shown(ha)->hosts[i].node;
+        if (ha_in_ring(ha, ha_shown(ha)->hosts[i].node) && (!m || !m->acked || !m->report.inventory))
+            return ha_shown(ha)->hosts[i].node;
     }
     return 0;
+}
+
+/* Name of the guest that this one was stopped for; NULL: nobody in particular. */
+static const char *gave_way(const struct ha *ha, const struct ha_guest_fact *g)
+{
+    const struct ha_facts *f = ha_shown(ha);
+    return g->gave_way && g->gave_way <= f->nguests ? f->guests[g->gave_way - 1].name : NULL;
 }
 
 static void why_free(const struct ha *ha, const struct ha_guest_fact *g, uint32_t i,
@@ -305,19 +341,23 @@ static void why_free(const struct ha *ha, const struct ha_guest_fact *g, uint32_
                "nobody can tell whether it runs on %s by hand: start xvm-had there, or fence it, or, "
                "if it is off for good, `xvmhactl host replace %s`", ha_host_name(ha, silent_host(ha)),
                ha_host_name(ha, silent_host(ha)));
+    else if (g->preempted)
+        ha_say(r->why, size,
+               "stopped for want of room%s%s; it starts again when there is some: `xvmhactl why %s`",
+               gave_way(ha, g) ? ", for the sake of " : "", gave_way(ha, g) ? gave_way(ha, g) : "", g->name);
     else if (i < ha->ndesks && ha->now < ha->desks[i].not_before)
         ha_say(r->why, size, "it failed; tried again in %lu s",
                (unsigned long)((ha->desks[i].not_before - ha->now + 999) / 1000));
     else
         ha_say(r->why, size,
-               "no host can take it now: look at memory and states of its hosts in `status`");
+               "no host can take it now: `xvmhactl why %s` says why, and what would help", g->name);
 }
 
 static void why_owned(const struct ha *ha, const struct ha_guest_fact *g, uint32_t i,
                       struct ha_guest_status *r)
 {
     const char *name = ha_host_name(ha, g->owner);
-    const struct ha_host_fact *h = ha_facts_host(shown(ha), g->owner);
+    const struct ha_host_fact *h = ha_facts_host(ha_shown(ha), g->owner);
     size_t size = sizeof r->why;
     if (h && (h->state == HA_HOST_LOST || h->state == HA_HOST_FENCING)) {
         ha_say(r->why, size,
@@ -343,6 +383,12 @@ static void why_owned(const struct ha *ha, const struct ha_guest_fact *g, uint32
         ha_say(r->why, size, "is being shut down");
         return;
     }
+    if (g->preempted) {
+        ha_say(r->why, size, "is being shut down for want of room%s%s",
+               gave_way(ha, g) ? ", for the sake of " : "",
+               gave_way(ha, g) ? gave_way(ha, g) : "");
+        return;
+    }
     if (g->recall && g->state == HA_GUEST_RUNNING) {
         ha_say(r->why, size, "is being shut down, to start on %s", ha_host_name(ha, g->prefer));
         return;
@@ -358,7 +404,7 @@ static void why_owned(const struct ha *ha, const struct ha_guest_fact *g, uint32
 
 void ha_status_guest(const struct ha *ha, ha_ms now, size_t i, struct ha_guest_status *r)
 {
-    const struct ha_guest_fact *g = &shown(ha)->guests[i];
+    const struct ha_guest_fact *g = &ha_shown(ha)->guests[i];
     const struct ha_guest_config *c = ha_guest_config(ha, (uint32_t)i);
     *r = (struct ha_guest_status){.name = g->name,
                                   .state = g->state,
@@ -372,9 +418,10 @@ void ha_status_guest(const struct ha *ha, ha_ms now, size_t i, struct ha_guest_s
                                   .inc = g->inc,
                                   .mig = g->mig,
                                   .priority = c ? c->priority : 0,
-                                  .memory_kib = ha_guest_need_kib(ha, shown(ha), (uint32_t)i),
+                                  .memory_kib = ha_guest_need_kib(ha, ha_shown(ha), (uint32_t)i),
                                   .restarts = g->restarts,
                                   .recalled = g->recall,
+                                  .preempted = g->preempted,
                                   .transfer = ha_transfer_of(ha, g, now)};
     bool runs = g->state == HA_GUEST_RUNNING || g->state == HA_GUEST_MIGRATING;
     r->ended = g->owner == ha->self && runs && ha->inventory && i < ha->nlocals &&
@@ -430,5 +477,14 @@ int ha_stable_restraint(const struct ha *ha, ha_node node, bool *ret_ordered, un
         return -ENOENT;
     *ret_ordered = h->ordered;
     *ret_flaps = h->flaps;
+    return 0;
+}
+
+int ha_stable_target(const struct ha *ha, const char *guest, ha_node *ret_target)
+{
+    const struct ha_guest_fact *g = ha_facts_guest(&ha->stable, guest);
+    if (!g)
+        return -ENOENT;
+    *ret_target = g->mig ? g->mig_host : 0;
     return 0;
 }

@@ -73,6 +73,14 @@ static void say_host(struct ha *ha, const struct ha_facts *before, const struct 
                   "the losses of %s are forgotten: %s%s", name,
                   f->name[0] ? "by order of " : "it was calm for long enough", f->name);
         break;
+    case HA_FACT_MAINT:
+        ha_report(ha, HA_REPORT_HOST_MAINT, HA_SEV_NOTICE, f->host, NULL, "%s %s%s%s", name,
+                  f->level == HA_MAINT_ON         ? "goes into maintenance: its guests leave it"
+                  : f->level == HA_MAINT_EVACUATE ? "is to be emptied"
+                  : h && h->maint == HA_MAINT_ON  ? "takes guests again: its maintenance is over"
+                                                  : "takes guests again",
+                  f->name[0] ? ", by order of " : "", f->name);
+        break;
     case HA_FACT_TURN:
         break;
     case HA_FACT_FENCING:
@@ -158,6 +166,15 @@ static void say_guest(struct ha *ha, const struct ha_facts *before, const struct
                       g->name, g->name);
         break;
     }
+    case HA_FACT_PREEMPT: {
+        const struct ha_guest_fact *other =
+            f->old_inc && f->old_inc <= before->nguests ? &before->guests[f->old_inc - 1] : NULL;
+        ha_report(ha, HA_REPORT_GUEST_PREEMPT, HA_SEV_WARNING, g->owner, g->name,
+                  "%s is stopped on %s for want of room%s%s; it starts again when there is some",
+                  g->name, ha_host_name(ha, g->owner), other ? ", for the sake of " : "",
+                  other ? other->name : "");
+        break;
+    }
     case HA_FACT_RECALL:
         ha_report(ha, HA_REPORT_MIGRATE, HA_SEV_NOTICE, f->host, g->name,
                   "%s moves from %s to %s by stop and start", g->name,
@@ -207,7 +224,8 @@ void ha_say_stable(struct ha *ha, const struct ha_facts *before, const struct ha
     else if (f->host && ha_facts_host(before, f->host) && f->guest == 0 &&
              f->kind <= HA_FACT_OUT)
         say_host(ha, before, f);
-    else if (f->kind == HA_FACT_REPLACE || f->kind == HA_FACT_ORDER || f->kind == HA_FACT_CALM)
+    else if (f->kind == HA_FACT_REPLACE || f->kind == HA_FACT_ORDER || f->kind == HA_FACT_CALM ||
+             f->kind == HA_FACT_MAINT)
         say_host(ha, before, f);
     else if (f->kind == HA_FACT_DISK || f->kind == HA_FACT_BOUND)
         say_disk(ha, f);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Reads a scenario's cluster.yaml: how many hosts and guests, how they are fenced, the timers. */
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -108,7 +109,128 @@ static void read_timers(struct reader *r, yaml_node_t *map, struct ha_timers *t)
         *all[i].at = duration(r, map, all[i].key, *all[i].at);
 }
 
-static void read_guest(struct reader *r, yaml_node_t *map, const struct ha_config *c,
+/* ------------------------------------------------------------------------------------- places */
+
+/* Node number and text of each item of a list. */
+#define EACH(r, list, item)                                                                        \
+    for (yaml_node_item_t *item = (list) ? (list)->data.sequence.items.start : NULL;               \
+         item && item < (list)->data.sequence.items.top; item++)
+
+static yaml_node_t *list_of(struct reader *r, yaml_node_t *map, const char *key)
+{
+    yaml_node_t *n = value(r, map, key);
+    if (n && n->type != YAML_SEQUENCE_NODE) {
+        complain(r, n, "expected a list");
+        return NULL;
+    }
+    return n;
+}
+
+static uint32_t label_of(struct ha_config *c, const char *name)
+{
+    uint32_t i = 0;
+    while (i < c->nlabels && strcmp(c->labels[i].name, name) != 0)
+        i++;
+    if (i < c->nlabels)
+        return i;
+    c->labels = realloc(c->labels, (c->nlabels + 1) * sizeof(*c->labels));
+    assert(c->labels);
+    c->labels[c->nlabels] = (struct ha_label){0};
+    snprintf(c->labels[c->nlabels++].name, HA_NAME_MAX, "%s", name);
+    return i;
+}
+
+/* labels: {host1: [rack=a, san]} */
+static void read_labels(struct reader *r, yaml_node_t *map, struct ha_config *c)
+{
+    for (size_t h = 0; h < c->nhosts; h++)
+        EACH(r, map ? list_of(r, map, c->hosts[h].name) : NULL, i)
+        {
+            uint32_t label = label_of(c, text_of(r, *i));
+            c->labels[label].hosts |= UINT64_C(1) << h;
+        }
+}
+
+static void read_domains(const struct ha_config *c, const char *over, struct ha_rule *rule)
+{
+    uint8_t next = HA_HOSTS_MAX - 1;
+    snprintf(rule->over, sizeof(rule->over), "%s", over);
+    for (size_t h = 0; h < c->nhosts; h++) {
+        rule->domain[h] = over[0] ? next-- : (uint8_t)h;
+        for (size_t i = 0; over[0] && i < c->nlabels; i++)
+            if ((c->labels[i].hosts >> h & 1) &&
+                strncmp(c->labels[i].name, over, strlen(over)) == 0)
+                rule->domain[h] = (uint8_t)i;
+    }
+}
+
+static void read_rule(struct reader *r, yaml_node_t *map, struct ha_config *c, uint32_t nth)
+{
+    struct ha_rule *rule = &c->rules[nth];
+    const char *strength = scalar(r, map, "strength", "strong");
+    rule->kind = value(r, map, "apart") ? HA_PLAN_APART : HA_PLAN_TOGETHER;
+    rule->strength = strength[0] == 's' ? HA_PLAN_STRONG
+                     : strength[0] == 'w' ? HA_PLAN_WEAK
+                                          : HA_PLAN_DELEGATE;
+    rule->guests = calloc(c->nguests + 1, sizeof(*rule->guests));
+    assert(rule->guests);
+    EACH(r, list_of(r, map, rule->kind == HA_PLAN_APART ? "apart" : "together"), i)
+        for (size_t g = 0; g < c->nguests; g++) {
+            struct ha_guest_config *guest = &c->guests[g];
+            if (strcmp(guest->name, text_of(r, *i)) != 0)
+                continue;
+            rule->guests[rule->nguests++] = (uint32_t)g;
+            guest->rules = realloc(guest->rules, (guest->nrules + 1) * sizeof(*guest->rules));
+            assert(guest->rules);
+            guest->rules[guest->nrules++] = nth;
+        }
+    read_domains(c, scalar(r, map, "over", ""), rule);
+}
+
+static void read_places(struct reader *r, yaml_node_t *root, struct ha_config *c)
+{
+    const char *failback = scalar(r, root, "failback", "never");
+    const char *preempt = scalar(r, root, "preempt", "lower");
+    yaml_node_t *rules = list_of(r, root, "rules");
+    c->placement = (struct ha_placement){
+        .reserve = (unsigned)number(r, root, "reserve", 0),
+        .failback = failback[0] == 'a'   ? HA_FAILBACK_AUTO
+                    : failback[0] == 'm' ? HA_FAILBACK_MAINTENANCE
+                                         : HA_FAILBACK_NEVER,
+        .preempt = preempt[0] == 'l'   ? HA_PLAN_PREEMPT_LOWER
+                   : preempt[0] == 'm' ? HA_PLAN_PREEMPT_MORE
+                                       : HA_PLAN_PREEMPT_NEVER,
+        .rebalance = yes(r, root, "rebalance", true)};
+    if (!rules)
+        return;
+    size_t n = (size_t)(rules->data.sequence.items.top - rules->data.sequence.items.start);
+    c->rules = calloc(n + 1, sizeof(*c->rules));
+    assert(c->rules);
+    EACH(r, rules, i)
+    {
+        read_rule(r, yaml_document_get_node(&r->doc, *i), c, (uint32_t)c->nrules);
+        c->nrules++;
+    }
+}
+
+static void read_wishes(struct reader *r, yaml_node_t *map, struct ha_config *c,
+                        struct ha_guest_config *g)
+{
+    yaml_node_t *prefer = value(r, map, "prefer");
+    const char *move = scalar(r, map, "move", "");
+    g->move_type = move[0] == 'n' ? HA_MOVE_NORMAL : move[0] == 'm' ? HA_MOVE_MIGRATE : 0;
+    g->needs = calloc(SIM_HOSTS_MAX, sizeof(*g->needs));
+    g->prefer = calloc(SIM_HOSTS_MAX, sizeof(*g->prefer));
+    assert(g->needs && g->prefer);
+    EACH(r, list_of(r, map, "needs"), i)
+        g->needs[g->nneeds++] = label_of(c, text_of(r, *i));
+    for (size_t h = 0; prefer && h < c->nhosts; h++)
+        if (value(r, prefer, c->hosts[h].name))
+            g->prefer[g->nprefer++] = (struct ha_preference){
+                c->hosts[h].node, (int32_t)number(r, prefer, c->hosts[h].name, 0)};
+}
+
+static void read_guest(struct reader *r, yaml_node_t *map, struct ha_config *c,
                        struct ha_guest_config *g)
 {
     snprintf(g->name, sizeof(g->name), "%s", scalar(r, map, "name", g->name));
@@ -117,6 +239,7 @@ static void read_guest(struct reader *r, yaml_node_t *map, const struct ha_confi
     g->enabled = yes(r, map, "enabled", true);
     g->restart_limit = (unsigned)number(r, map, "restart-limit", (long)g->restart_limit);
     g->restart_delay_ms = duration(r, map, "restart-delay", g->restart_delay_ms);
+    read_wishes(r, map, c, g);
     yaml_node_t *allowed = value(r, map, "allowed");
     if (!allowed || allowed->type != YAML_SEQUENCE_NODE)
         return;
@@ -155,10 +278,9 @@ static uint32_t host_mask(struct reader *r, yaml_node_t *list, unsigned hosts)
 static void build(struct reader *r, yaml_node_t *root, struct scenario *s)
 {
     static const char *const known[] = {
-        "hosts",       "guests",         "mode",          "fence",       "fence-hosts",
-        "delay",       "timers",         "token",         "room",        "boot",
-        "lies",        "liveness",       "no-watchdog",   "suspendable", "definitions",
-        "losses-host", "losses-cluster", "losses-window", "disk"};
+        "hosts", "guests", "mode", "fence", "fence-hosts", "delay",       "timers",
+        "token", "room",   "boot", "lies",  "liveness",    "no-watchdog", "suspendable",
+        "definitions", "labels", "rules", "preempt", "failback", "rebalance", "reserve", "losses-host", "losses-cluster", "losses-window", "disk"};
     for (yaml_node_pair_t *p = root->data.mapping.pairs.start; p < root->data.mapping.pairs.top;
          p++) {
         bool found = false;
@@ -190,10 +312,12 @@ static void build(struct reader *r, yaml_node_t *root, struct scenario *s)
     set->consensus_ms = set->token_ms * 12 / 10;
     set->config = sim_config_new(&shape, set->token_ms, set->consensus_ms);
     read_timers(r, value(r, root, "timers"), &set->config->timers);
+    read_labels(r, value(r, root, "labels"), set->config);
     if (guests && guests->type == YAML_SEQUENCE_NODE)
         for (unsigned i = 0; i < shape.guests; i++)
             read_guest(r, yaml_document_get_node(&r->doc, guests->data.sequence.items.start[i]),
                        set->config, &set->config->guests[i]);
+    read_places(r, root, set->config);
     set->config->fencing = (struct ha_fence_policy){
         .host_limit = (unsigned)number(r, root, "losses-host", 0),
         .cluster_limit = (unsigned)number(r, root, "losses-cluster", 0),

@@ -371,4 +371,6 @@ void check_after_step(struct sim_world *w, struct sim_host *h, enum ha_event_typ
     check_04_stable_chain(w, h, st.stable.i);
     record_guests(w, h, st.stable.i);
     record_hosts(w, h, st.stable.i);
+    if (!w->stop)
+        check_16_places(w, h);
 }

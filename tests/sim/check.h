@@ -136,6 +136,11 @@ void check_10_one_verdict(struct sim_world *w, const struct sim_host *h, uint64_
 void check_11_prepared_kept(struct sim_world *w, const struct sim_host *h,
                             const struct sim_work *work);
 void check_14_open(struct sim_world *w);
+/* check_places.c: 16, where guests are by stable facts; a guest that is stopped to make room */
+void check_16_places(struct sim_world *w, const struct sim_host *h);
+bool check_is_leaving(const struct sim_host *h, const char *guest);
+/* Nobody waits for room that a less important one has. NULL: all is well. */
+const char *check_16_order(const struct sim_world *w, const struct sim_host *chair);
 /* check_acts.c: send time of the latest beat that more than half of the hosts received. */
 sim_us check_granted(const struct sim_world *w, const struct sim_host *h);
 

@@ -166,8 +166,8 @@ static void check_11_no_needless_end(struct sim_world *w, const struct sim_host 
     const struct check_owner *o = owner_of(w, work->guest, newest);
     if (!o || o->owner != h->node || !check_same(&o->boot, &h->boot) || h->shutdown)
         return;
-    if (g->touched >= 0 || !g->config->enabled)
-        return; /* an operator may have wanted it */
+    if (g->touched >= 0 || !g->config->enabled || check_is_leaving(h, g->name))
+        return; /* an operator may have wanted it, or it is stopped for a better one */
     ha_ms now = sim_clock(w, h);
     struct ha_status known; /* what its keeper has told the daemon so far */
     ha_status(h->ha, now, &known);
@@ -407,7 +407,7 @@ static bool not_well(const struct sim_world *w, char *ret, size_t size)
     for (size_t i = 0; i < st.nhosts; i++) {
         struct ha_host_status hs;
         ha_status_host(chair->ha, sim_clock(w, chair), i, &hs);
-        if (hs.state != HA_HOST_IN) {
+        if (hs.state != HA_HOST_IN || hs.maintenance) {
             snprintf(ret, size, "%s is %s: %s", hs.name, ha_host_state_name(hs.state), hs.why);
             return true;
         }
@@ -420,13 +420,18 @@ static bool not_well(const struct sim_world *w, char *ret, size_t size)
             continue;
         unsigned n = running(w, (unsigned)g),
                  want = gs.enabled && gs.want_run && !gs.failed && !gs.quarantined;
+        if (n == 0 && w->setup->scarce)
+            continue; /* there is not always room for all */
         if (n != want) {
             snprintf(ret, size, "%s runs %u times, wanted %u; %s on %u: %s", gs.name, n, want,
                      ha_guest_state_name(gs.state), gs.owner, gs.why);
             return true;
         }
     }
-    return false;
+    const char *order = check_16_order(w, chair);
+    if (order)
+        snprintf(ret, size, "%s waits for room that a less important guest has", order);
+    return order != NULL;
 }
 
 /* Rule 24: a device said off, and the same life came back: somebody must be told. */
@@ -436,6 +441,20 @@ static void check_24_alarm(struct sim_world *w)
         sim_violate(w, SIM_SAFETY, 8, "a device lied and nobody was told to distrust it");
 }
 
+/* What is not a fault but an operator's wish has an end, too. */
+static void end_maintenance(struct sim_world *w)
+{
+    struct ha_status st;
+    for (unsigned i = 0; i < w->nhosts && w->checks % 8 == 0; i++) {
+        struct sim_host *h = &w->hosts[i];
+        if (!h->ha || h->stuck || !sim_awake(h))
+            continue;
+        ha_status(h->ha, sim_clock(w, h), &st);
+        if (st.phase == HA_PHASE_OPEN && st.coordinator == h->node)
+            sim_plan_end_maintenance(w, h);
+    }
+}
+
 static void check_14_progress(struct sim_world *w)
 {
     char why[400];
@@ -443,6 +462,7 @@ static void check_14_progress(struct sim_world *w)
         return;
     if (not_well(w, why, sizeof(why))) {
         w->good_since = -1;
+        end_maintenance(w);
         return;
     }
     if (w->good_since < 0)

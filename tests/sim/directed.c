@@ -209,6 +209,12 @@ const struct sim_directed sim_directed[] = {
       * switched off, and reads the pill right after that */
      "30s fence host1 slow 1700ms\n40s disk-lost host2 for 11800ms\n40s cut host1 for 60s\n"
      "110s end\n"},
+    {"apart", "STRONG_RULES", 3, 2, false, "ds", true,
+     /* both would like the same host, and must be apart */
+     "12s guest-crash g1\n20s power-off host1 for 20s\n60s end\n"},
+    {"apart-under-way", "BOTH_ENDS", 3, 2, false, "ds", true,
+     /* one is on its way to another host when the other one wants its place */
+     "10s cmd host1 move g1 host2 live\n10100ms cmd host3 enable g2\n40s end\n"},
 };
 /* clang-format on */
 const size_t sim_ndirected = sizeof(sim_directed) / sizeof(*sim_directed);

@@ -59,6 +59,7 @@ struct ha_config *sim_config_new(const struct sim_shape *shape, ha_ms token_ms, 
         c->disk.interval_ms = 1000;
         c->disk.timeout_ms = ha_disk_timeout_min(&c->timers, c->disk.interval_ms, 0);
     }
+    c->placement = (struct ha_placement){.preempt = HA_PLAN_PREEMPT_LOWER, .rebalance = true};
     c->nhosts = shape->hosts;
     c->hosts = calloc(c->nhosts, sizeof(*c->hosts));
     c->ndevices = 2;
@@ -82,6 +83,15 @@ struct ha_config *sim_config_free(struct ha_config *c)
 {
     if (!c)
         return NULL;
+    for (size_t i = 0; i < c->nguests; i++) {
+        free(c->guests[i].rules);
+        free(c->guests[i].prefer);
+        free(c->guests[i].needs);
+    }
+    for (size_t i = 0; i < c->nrules; i++)
+        free(c->rules[i].guests);
+    free(c->rules);
+    free(c->labels);
     free(c->hosts);
     free(c->devices);
     free(c->guests);
@@ -176,11 +186,14 @@ static void draw_command(struct sim_rng *r, const struct sim_run *run, struct si
     static const enum ha_command commands[] = {
         HA_CMD_MOVE,  HA_CMD_MOVE,   HA_CMD_MOVE,    HA_CMD_MOVE,  HA_CMD_START,      HA_CMD_STOP,
         HA_CMD_START, HA_CMD_ENABLE, HA_CMD_DISABLE, HA_CMD_CLEAR, HA_CMD_MOVE_CANCEL,
-        HA_CMD_FENCE, HA_CMD_HOST_CLEAR};
+        HA_CMD_FENCE, HA_CMD_HOST_CLEAR, HA_CMD_EVACUATE, HA_CMD_MAINTENANCE_ON,
+        HA_CMD_MAINTENANCE_ON, HA_CMD_MAINTENANCE_OFF};
     static const char *const kinds[] = {"live", "live", "migrate", "normal"};
     op->arg = (int)commands[sim_rng_below(r, sizeof(commands) / sizeof(*commands))];
-    if (op->arg == HA_CMD_FENCE || op->arg == HA_CMD_HOST_CLEAR)
+    if (op->arg == HA_CMD_FENCE || op->arg >= HA_CMD_HOST_CLEAR)
         op->peer = (uint8_t)sim_rng_below(r, run->hosts);
+    if (op->arg >= HA_CMD_EVACUATE && op->arg < HA_CMD_MAINTENANCE_OFF && sim_rng_chance(r, 300))
+        strcpy(op->text, "force");
     if (op->arg == HA_CMD_MOVE) {
         if (sim_rng_chance(r, 700))
             op->peer = (uint8_t)sim_rng_below(r, run->hosts);
@@ -387,6 +400,28 @@ static void draw_disk_plan(struct sim_rng *r, const struct sim_options *o, struc
 
 /* ----------------------------------------------------------------------------------- the whole */
 
+/* g1 and g2 are apart, and both prefer host1. */
+static void make_apart(struct ha_config *c)
+{
+    c->rules = calloc(1, sizeof(*c->rules));
+    assert(c->rules);
+    c->nrules = 1;
+    c->rules[0].kind = HA_PLAN_APART;
+    c->rules[0].guests = calloc(2, sizeof(*c->rules[0].guests));
+    assert(c->rules[0].guests);
+    c->rules[0].nguests = 2;
+    for (unsigned h = 0; h < c->nhosts; h++)
+        c->rules[0].domain[h] = (uint8_t)h;
+    for (uint32_t g = 0; g < 2; g++) {
+        c->rules[0].guests[g] = g;
+        c->guests[g].rules = calloc(1, sizeof(*c->guests[g].rules));
+        c->guests[g].prefer = calloc(1, sizeof(*c->guests[g].prefer));
+        assert(c->guests[g].rules && c->guests[g].prefer);
+        c->guests[g].nrules = c->guests[g].nprefer = 1;
+        c->guests[g].prefer[0] = (struct ha_preference){.host = 1, .weight = 10};
+    }
+}
+
 static bool make_directed(const struct sim_directed *d, struct sim_run *run)
 {
     struct sim_shape shape = {
@@ -400,11 +435,15 @@ static bool make_directed(const struct sim_directed *d, struct sim_run *run)
         shape.fencing = (struct ha_fence_policy){.cluster_limit = 2, .window = 40000};
     if (strcmp(d->name, "flaps") == 0)
         shape.fencing = (struct ha_fence_policy){.host_limit = 2, .window = 40000};
+    if (strcmp(d->name, "apart-under-way") == 0)
+        shape.disabled = 2;
     run->hosts = d->hosts;
     run->guests = d->guests;
     run->setup.config = sim_config_new(&shape, 1000, 1200);
     if (strcmp(d->name, "floor") == 0)
         run->setup.config->timers.lease = 40000;
+    if (strncmp(d->name, "apart", 5) == 0)
+        make_apart(run->setup.config);
     run->setup.token_ms = 1000;
     run->setup.consensus_ms = 1200;
     run->setup.calm = d->calm;
@@ -419,6 +458,60 @@ static bool make_directed(const struct sim_directed *d, struct sim_run *run)
         abort();
     }
     return true;
+}
+
+/* A rule that can be kept when all hosts are up: one has `first` and those after it. */
+static void draw_rule(struct sim_rng *r, struct ha_config *c, unsigned most)
+{
+    static const enum ha_plan_strength strengths[] = {HA_PLAN_STRONG, HA_PLAN_STRONG,
+                                                      HA_PLAN_DELEGATE, HA_PLAN_WEAK};
+    bool apart = sim_rng_chance(r, 600);
+    unsigned n = apart ? 2 + sim_rng_below(r, most - 1) : 2;
+    unsigned first = sim_rng_below(r, (unsigned)c->nguests - n + 1);
+    c->rules = calloc(1, sizeof(*c->rules));
+    assert(c->rules);
+    struct ha_rule *rule = &c->rules[c->nrules++];
+    rule->kind = apart ? HA_PLAN_APART : HA_PLAN_TOGETHER;
+    rule->strength = strengths[sim_rng_below(r, 4)];
+    rule->guests = calloc(n, sizeof(*rule->guests));
+    assert(rule->guests);
+    for (unsigned h = 0; h < c->nhosts; h++)
+        rule->domain[h] = (uint8_t)h;
+    for (unsigned i = 0; i < n; i++) {
+        struct ha_guest_config *g = &c->guests[first + i];
+        rule->guests[rule->nguests++] = first + i;
+        g->rules = calloc(1, sizeof(*g->rules));
+        assert(g->rules);
+        g->rules[g->nrules++] = 0;
+    }
+}
+
+/* Rules, scarcity, and what the planner may do: from numbers of their own, so that the rest of a seed stays
+ * what it was. */
+static void draw_places(uint64_t seed, struct sim_run *run)
+{
+    struct sim_rng r = sim_rng_seed(seed, 78);
+    struct ha_config *c = run->setup.config;
+    unsigned most = (unsigned)(c->nhosts < c->nguests ? c->nhosts : c->nguests);
+    uint64_t *memory_kib = &run->setup.host_memory_kib;
+    c->placement.failback = (enum ha_failback)sim_rng_below(&r, 3);
+    c->placement.preempt = (enum ha_plan_preempt)sim_rng_below(&r, 3);
+    c->placement.rebalance = sim_rng_chance(&r, 700);
+    if (sim_rng_chance(&r, 400) && most >= 2) {
+        draw_rule(&r, c, most);
+        *memory_kib += 2 * GUEST_KIB;
+    } else if (sim_rng_chance(&r, 400) && *memory_kib >= 2 * GUEST_KIB) {
+        run->setup.scarce = true;
+        *memory_kib = GUEST_KIB * (1 + sim_rng_below(&r, (unsigned)(*memory_kib / GUEST_KIB)));
+    }
+    for (size_t g = 0; g < c->nguests; g++)
+        if (sim_rng_chance(&r, 250)) {
+            c->guests[g].prefer = calloc(1, sizeof(*c->guests[g].prefer));
+            assert(c->guests[g].prefer);
+            c->guests[g].nprefer = 1;
+            c->guests[g].prefer[0] = (struct ha_preference){
+                .host = 1 + sim_rng_below(&r, (unsigned)c->nhosts), .weight = 10};
+        }
 }
 
 static void make_random(uint64_t seed, const struct sim_options *o, struct sim_run *run)
@@ -439,6 +532,7 @@ static void make_random(uint64_t seed, const struct sim_options *o, struct sim_r
     for (unsigned i = 0; seed % 3 == 0 && i < shape.guests; i++)
         s->config->guests[i].config_path = path;
     s->host_memory_kib = (uint64_t)shape.fit * GUEST_KIB;
+    draw_places(seed, run);
     s->boot_ms = sim_rng_range(&r, 3000, 15000);
     s->look_ms = (ha_ms[]){0, 0, 50, 1500, 4000}[seed % 5];
     s->faults_ms = o->secs ? o->secs : sim_rng_range(&r, 20000, 120000);

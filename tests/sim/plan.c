@@ -435,6 +435,19 @@ static void heal_host(struct sim_world *w, struct sim_host *h)
         sim_net_verdict(w, h, sim_net_quorate(w, h), d);
 }
 
+/* An operator ends all maintenance, and says so again until it is over. */
+void sim_plan_end_maintenance(struct sim_world *w, struct sim_host *chair)
+{
+    struct ha_status st;
+    ha_status(chair->ha, sim_clock(w, chair), &st);
+    for (size_t i = 0; i < st.nhosts; i++) {
+        struct ha_host_status hs;
+        ha_status_host(chair->ha, sim_clock(w, chair), i, &hs);
+        if (hs.maintenance)
+            sim_daemon_command(w, chair, HA_CMD_MAINTENANCE_OFF, "", hs.name, "");
+    }
+}
+
 void sim_plan_heal(struct sim_world *w)
 {
     SIM_LOG(w, "all faults end");

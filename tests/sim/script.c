@@ -126,6 +126,9 @@ static const struct named commands[] = {{"init", HA_CMD_INIT},
                                         {"lineage-force", HA_CMD_LINEAGE_FORCE},
                                         {"fence", HA_CMD_FENCE},
                                         {"host-clear", HA_CMD_HOST_CLEAR},
+                                        {"evacuate", HA_CMD_EVACUATE},
+                                        {"maintenance-on", HA_CMD_MAINTENANCE_ON},
+                                        {"maintenance-off", HA_CMD_MAINTENANCE_OFF},
                                         {NULL, 0}};
 
 /* ------------------------------------------------------------------------------------- words */

@@ -440,6 +440,7 @@ struct sim_setup {
     ha_ms look_ms;        /* most that a look at the hypervisor takes; 0: none takes any time */
     bool no_files;        /* no host has any guest's configuration file, until `define` */
     bool lies;            /* devices may lie: doubles are then possible, the alarm is checked */
+    bool scarce;          /* there may be less room than all guests need */
     bool calm;            /* scenario: small fixed delays, no chance */
     ha_ms token_ms, consensus_ms;
     ha_ms faults_ms; /* how long the plan may do harm */
@@ -638,5 +639,6 @@ void sim_plan_event(struct sim_world *w, uint64_t a);
 void sim_plan_match(struct sim_world *w, const char *line);
 /* Faults end: everything is repaired. */
 void sim_plan_heal(struct sim_world *w);
+void sim_plan_end_maintenance(struct sim_world *w, struct sim_host *chair);
 
 #endif

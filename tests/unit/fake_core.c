@@ -35,6 +35,38 @@ static const struct {
 };
 enum { NGUESTS = sizeof(guests) / sizeof(guests[0]) };
 
+/* The same cluster as the planner would be shown it: db1 and web1 are apart, mail needs a san. */
+static const struct ha_plan_instance *fake_instance(void)
+{
+    static const struct ha_plan_host hosts[] = {
+        {"host1", 16 << 20, 0, HA_PLAN_UP}, {"host2", 16 << 20, 0, HA_PLAN_UP},
+        {"host3", 16 << 20, 0, HA_PLAN_UP}};
+    static const uint32_t needs[] = {0}, apart[] = {0, 2};
+    static const struct ha_plan_label labels[] = {{"san", 5}};
+    static const struct ha_plan_preference prefer[] = {{2, 50}};
+    static const struct ha_plan_rule rules[] = {
+        {.kind = HA_PLAN_APART, .strength = HA_PLAN_WEAK, .guests = apart, .nguests = 2}};
+    static struct ha_plan_guest planned[NGUESTS];
+    static struct ha_plan_instance in = {.hosts = hosts, .nhosts = 3, .guests = planned,
+                                         .nguests = NGUESTS, .labels = labels, .nlabels = 1,
+                                         .rules = rules, .nrules = 1, .reserve = 1,
+                                         .migrate = true, .preempt = HA_PLAN_PREEMPT_LOWER};
+
+    for (size_t i = 0; i < NGUESTS; i++)
+        planned[i] = (struct ha_plan_guest){.name = guests[i].name,
+                                            .memory_kib = guests[i].memory_mib << 10,
+                                            .vcpus = 1,
+                                            .priority = guests[i].priority,
+                                            .on = (int32_t)guests[i].owner - 1,
+                                            .run = guests[i].owner != 0,
+                                            .allowed = i == 2 ? 3 : UINT64_MAX};
+    planned[1].needs = needs;
+    planned[1].nneeds = 1;
+    planned[3].prefer = prefer;
+    planned[3].nprefer = 1;
+    return &in;
+}
+
 void fake_core_init(struct ha *fake)
 {
     static const char *const hosts[] = {"host1", "host2", "host3"};
@@ -69,6 +101,9 @@ void fake_core_init(struct ha *fake)
             .memory_kib = 16 << 20,
             .memory_used_kib = (uint64_t)(i + 1) << 20,
         };
+    fake->instance = fake_instance();
+    fake->tolerates = (struct ha_tolerates){
+        .known = true, .hosts = 2, .exact = true, .reserve = 1, .why = "no more hosts are there"};
     fake->guests = calloc(NGUESTS, sizeof(*fake->guests));
     for (size_t i = 0; fake->guests != NULL && i < NGUESTS; i++)
         fake->guests[i] = (struct ha_guest_status){
@@ -104,6 +139,13 @@ void fake_core_bad_day(struct ha *fake)
     fake->guests[3].failed = true;
     fake->guests[3].restarts = 3;
     fake->hosts[0].drift = true;
+    fake->tolerates.hosts = 0;
+    fake->hosts[1].maintenance = 2;
+    fake->hosts[1].leaving = 3;
+    fake->hosts[1].going = 1;
+    snprintf(fake->hosts[1].why, sizeof(fake->hosts[1].why), "is being emptied: 3 guests to go");
+    fake->guests[4].enabled = fake->guests[4].want_run = fake->guests[4].preempted = true;
+    snprintf(fake->guests[4].why, sizeof(fake->guests[4].why), "stopped for want of room");
 }
 
 void fake_core_done(struct ha *fake)
@@ -122,4 +164,14 @@ const struct ha_config *fake_config(void)
         .cluster_name = "demo", .hosts = hosts, .nhosts = 3, .guests = configured, .nguests = 3};
 
     return &config;
+}
+
+void ha_tolerates(const struct ha *ha, struct ha_tolerates *ret_tolerates)
+{
+    *ret_tolerates = ha->tolerates;
+}
+
+const struct ha_plan_instance *ha_instance(const struct ha *ha)
+{
+    return ha->instance;
 }

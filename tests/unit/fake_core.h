@@ -12,6 +12,8 @@ struct ha {
     struct ha_status status;
     struct ha_host_status hosts[FAKE_HOSTS_MAX];
     struct ha_guest_status *guests; /* status.nguests of them */
+    struct ha_tolerates tolerates;
+    const struct ha_plan_instance *instance;
 };
 
 /* Three hosts and five guests on a good day; host1 is the coordinator, host2 is this host. */

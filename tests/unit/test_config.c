@@ -221,6 +221,83 @@ static void test_bad_files(void **state)
     assert_true(n >= 23);
 }
 
+/* ------------------------------------------------------------------------------- placement */
+
+static const char places[] =
+    "cluster: {name: demo}\n"
+    "driver: process\n"
+    "process: {shared_dir: /srv/shared}\n"
+    "hosts:\n"
+    "  host1: {id: 11, fence: none, labels: [rack=a, san]}\n"
+    "  host2: {id: 12, fence: none, labels: [san, rack=a]}\n"
+    "  host3: {id: 13, fence: none}\n"
+    "guest_defaults: {needs: [san], prefer: {host1: 5}, labels: [web]}\n"
+    "guests:\n"
+    "  web1: {memory: 1G}\n"
+    "  web2: {memory: 1G, needs: [], prefer: {host2: -7, host3: 9}}\n"
+    "  db1: {memory: 1G, labels: []}\n"
+    "rules:\n"
+    "  - {apart: web, over: rack, name: webs}\n"
+    "  - {together: [web2, db1], strength: weak}\n"
+    "  - {together: [web1, db1], strength: delegate, over: host}\n"
+    "reserve: 1\n"
+    "failback: maintenance-window\n"
+    "preempt: more\n"
+    "rebalance: no\n";
+
+static const char plain_places[] = "cluster: {name: demo}\n"
+                                   "hosts: {host1: {id: 1, fence: none}}\n";
+
+static void check_places(const struct ha_config *c)
+{
+    const struct ha_guest_config *web2 = guest(c, "web2"), *db = guest(c, "db1");
+    const struct ha_rule *r = c->rules;
+
+    assert_int_equal(c->nlabels, 2);
+    assert_string_equal(c->labels[1].name, "san");
+    assert_int_equal(c->labels[1].hosts, 3);
+    assert_int_equal(guest(c, "web1")->nneeds, 1);
+    assert_int_equal(guest(c, "web1")->needs[0], 1);
+    assert_int_equal(web2->nneeds, 0);
+    assert_int_equal(web2->nprefer, 2);
+    assert_int_equal(web2->prefer[0].host, 12);
+    assert_int_equal(web2->prefer[0].weight, -7);
+    assert_int_equal(db->prefer[0].weight, 5);
+    assert_int_equal(db->nrules, 2);
+    assert_int_equal(db->rules[1], 2);
+    assert_int_equal(c->nrules, 3);
+    assert_string_equal(r[0].name, "webs");
+    assert_int_equal(r[0].kind, HA_PLAN_APART);
+    assert_int_equal(r[0].strength, HA_PLAN_STRONG);
+    assert_int_equal(r[0].nguests, 2);
+    assert_string_equal(r[0].over, "rack");
+    assert_int_equal(r[0].domain[0], r[0].domain[1]);
+    assert_int_not_equal(r[0].domain[0], r[0].domain[2]);
+    assert_int_equal(r[1].strength, HA_PLAN_WEAK);
+    assert_int_equal(r[2].strength, HA_PLAN_DELEGATE);
+    assert_int_equal(r[2].guests[1], 2);
+}
+
+static void test_placement(void **state)
+{
+    struct loaded l = load(places, &three_hosts);
+
+    (void)state;
+    assert_int_equal(l.r, 0);
+    check_places(l.config);
+    assert_int_equal(l.config->placement.reserve, 1);
+    assert_int_equal(l.config->placement.failback, HA_FAILBACK_MAINTENANCE);
+    assert_int_equal(l.config->placement.preempt, HA_PLAN_PREEMPT_MORE);
+    assert_false(l.config->placement.rebalance);
+    done(&l);
+    l = load(plain_places, &three_hosts);
+    assert_int_equal(l.r, 0);
+    assert_int_equal(l.config->placement.preempt, HA_PLAN_PREEMPT_LOWER);
+    assert_int_equal(l.config->placement.failback, HA_FAILBACK_NEVER);
+    assert_true(l.config->placement.rebalance);
+    done(&l);
+}
+
 /* ----------------------------------------------------------------------------------- modes */
 
 static const char plain[] = "cluster: {name: demo}\n"
@@ -544,6 +621,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_example),
         cmocka_unit_test(test_bad_files),
+        cmocka_unit_test(test_placement),
         cmocka_unit_test(test_modes),
         cmocka_unit_test(test_process_driver),
         cmocka_unit_test(test_guessed_ring),

@@ -76,7 +76,10 @@ expect 0 'not on host2: needs 4096 MiB' plan --file "$dir/instance" --why web1
 expect 0 'is to be emptied' plan --file "$dir/instance" --drain host2
 expect 6 'no host `host9`' plan --file "$dir/instance" --down host9
 expect 6 'no guest `web9`' plan --file "$dir/instance" --why web9
-expect 2 'wants --file' plan
+expect 3 'not running here' plan
+expect 3 'not running here' why web1
+expect 2 'usage: xvmhactl maintenance on HOST' maintenance on
+expect 2 'has no option --force' stop web1 --force
 expect 2 '`status` has no option --file' status --file x
 expect 1 'No such file' plan --file "$dir/nothing"
 instance '"8G"'
@@ -132,6 +135,25 @@ expect 0 'build: stopped' stop build --wait
 expect 0 'mail: disabled' disable mail --timeout 20
 expect 0 'db1: migrating on host1 to host3' move db1 --wait
 expect 7 'web2 is still stopping on host2 after 0 s' stop web2 --timeout 0
+# The planner, with the cluster as it is.
+expect 0 '^4 of 4 guests run: 0 started' plan
+expect 0 '^Host failures tolerated: 1' plan
+expect 0 'start *db1 on .*: its host host1 is down' plan --down host1
+expect 0 'migrate *web2 to host3: host2 is to be emptied' plan --drain host2
+expect 0 'start *build on' plan --add build
+expect 6 'no host `host9`' plan --drain host9
+expect 0 '"tolerates_exact": true' plan --json
+expect 0 '^mail: it runs on host3, and nothing asks for a move$' why mail
+expect 0 'not on host2: has no `san`, which it needs$' why mail
+expect 0 'not on host3: is not among its allowed hosts$' why web1
+expect 0 '"elsewhere"' why mail --json
+expect 6 'no guest `wbe1`' why wbe1
+expect 0 '^Host failures tolerated: 2 (reserve 1)$' status
+expect 0 '"hosts": 2' status --json
+expect 0 'noted' evacuate host1
+expect 0 'noted' maintenance on host1 --force
+expect 0 'noted' maintenance off host1
+expect 6 'did you mean host1' evacuate hots1
 expect 0 '^mail$' names guests
 expect 0 '^host3$' names hosts
 expect 7 'no answer from the coordinator' clear build
@@ -148,6 +170,13 @@ fi
 serve bad
 expect 0 'host host1, config drift: ' status
 expect 0 'guest web1, migrating' status
+expect 0 '^Host failures tolerated: 0 (reserve 1)$' status
+expect 0 'cluster reserve, not met' status
+expect 0 '^  host2 .*in maintenance' status
+expect 0 'host host2, online: is being emptied' status
+expect 0 'guest build, preempted: stopped for want of room' status
+expect 0 'not on host3: fencing: lost 12 s ago' why web1
+expect 0 'not on host2: maintenance: is being emptied' why web1
 expect 0 'guest web2, failed: `xvmhactl clear web2` lets it try again' status
 
 # 80 columns, on paper, too: everything wraps between words. $1: a word that is there only as a whole

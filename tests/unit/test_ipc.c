@@ -271,14 +271,17 @@ static void test_status_of_a_bad_day(void **state)
     attention = json_object_get(p, "attention");
     underway = json_object_get(p, "underway");
     assert_string_equal(text_of(p, "sentence"), "bytes that are no text: ??");
-    assert_int_equal(json_array_size(underway), 2);
+    assert_int_equal(json_array_size(underway), 3);
     assert_string_equal(text_of(json_array_get(underway, 0), "name"), "web1");
-    assert_string_equal(text_of(json_array_get(underway, 1), "condition"), "fencing");
-    assert_int_equal(json_array_size(attention), 3);
+    assert_string_equal(text_of(json_array_get(underway, 1), "name"), "host2"); /* being emptied */
+    assert_string_equal(text_of(json_array_get(underway, 2), "condition"), "fencing");
+    assert_int_equal(json_array_size(attention), 5);
     assert_string_equal(text_of(json_array_get(attention, 0), "condition"), "config drift");
     assert_string_equal(text_of(json_array_get(attention, 1), "condition"), "host lost");
     assert_string_equal(text_of(json_array_get(attention, 2), "text"),
                         "`xvmhactl clear web2` lets it try again");
+    assert_string_equal(text_of(json_array_get(attention, 3), "condition"), "preempted");
+    assert_string_equal(text_of(json_array_get(attention, 4), "condition"), "not met");
     json_decref(json);
 }
 

@@ -15,7 +15,7 @@ def flow(value):
 
 def text(room, hosts, guests, *, watchdogs=None, levels=("power",), timers=None, memory="4G",
          device=None, defaults=None, watchdog_timeout="5s", name="xvm-ha-test", bmcs=None, ipmi=None,
-         fencing=None, migration=None, disk=None):
+         fencing=None, migration=None, disk=None, labels=None, rules=None, placement=None):
     """hosts: names, ids follow their order. guests: {name: {key: value}}.
 
     levels: fence levels of each host; "power" is the test's power switch.
@@ -23,6 +23,7 @@ def text(room, hosts, guests, *, watchdogs=None, levels=("power",), timers=None,
     bmcs: {host: Bmc}; the level "ipmi" is then the host's own. ipmi: further keys of these devices.
     disk: the section `shared_disk`.
     fencing: the section of that name; without it nothing is asked or limited.
+    labels: {host: [label]}. rules: a list of rules. placement: reserve, failback, preempt, rebalance.
     """
     d = {"agent": "fence_xvm_node", "options": {"nodes_dir": room.nodes_dir}, "timeout": "10s",
          "verify": True}
@@ -57,10 +58,16 @@ def text(room, hosts, guests, *, watchdogs=None, levels=("power",), timers=None,
                 return [own_name(y) for y in x]
             return f"ipmi-{host}" if x == "ipmi" else x
         own = [own_name(x) for x in levels]
-        out.append(f"  {host}: {flow({'id': i, 'fence': own, 'options': {'plug': host}})}")
+        keys = {"id": i, "fence": own, "options": {"plug": host}}
+        if (labels or {}).get(host):
+            keys["labels"] = labels[host]
+        out.append(f"  {host}: {flow(keys)}")
     if defaults:
         out.append(f"guest_defaults: {flow(defaults)}")
     out.append("guests:" if guests else "guests: {}")
     for guest, keys in guests.items():
         out.append(f"  {guest}: {flow(keys)}")
+    if guests and rules:  # there may be a configuration without guests at first
+        out.append(f"rules: {flow(rules)}")
+    out += [f"{key}: {flow(value)}" for key, value in (placement or {}).items()]
     return "\n".join(line for line in out if line) + "\n"

@@ -87,7 +87,7 @@ bool sim_chance(struct sim_world *w, uint32_t permille)
 
 struct ha_uuid sim_uuid(struct sim_world *w)
 {
-    struct ha_uuid u;
+    struct ha_uuid u = {0};
     uint64_t x = sim_rng_next(&w->rng), y = sim_rng_next(&w->rng);
     memcpy(u.b, &x, 8);
     memcpy(u.b + 8, &y, 8);

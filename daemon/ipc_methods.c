@@ -112,6 +112,9 @@ static const struct command {
     {"lineage-force", HA_CMD_LINEAGE_FORCE, NEED_NOTHING},
     {"fence", HA_CMD_FENCE, NEED_HOST},
     {"host-clear", HA_CMD_HOST_CLEAR, NEED_HOST},
+    {"freeze", HA_CMD_FREEZE, NEED_NOTHING},
+    {"thaw", HA_CMD_THAW, NEED_NOTHING},
+    {"coordinator", HA_CMD_CHAIR, NEED_HOST},
 };
 
 static const struct command *find_command(const char *name)

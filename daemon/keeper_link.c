@@ -102,6 +102,7 @@ static void take_state(struct xvm_keeper_link *link, const struct xvm_keeper_sta
     event.u.keeper.seq_applied = state->seq_applied;
     event.u.keeper.lease_until = state->lease_until;
     event.u.keeper.armed = state->armed;
+    event.u.keeper.frozen = state->frozen;
     event.u.keeper.peers = state->peers;
     event.u.keeper.npeers = state->npeers;
     link->told = true;

@@ -165,8 +165,11 @@ static void disarm(struct keeper *k)
     int r = xvm_watchdog_disarm(&k->dog);
 
     if (r < 0) {
-        xvm_log(HA_SEV_ERROR, "watchdog %s cannot be disarmed: %s; it will fire", k->dog.path,
-                strerror(-r));
+        bool frozen = k->core.orders.frozen;
+        xvm_log(HA_SEV_ERROR, "watchdog %s cannot be disarmed: %s; it %s", k->dog.path, strerror(-r),
+                frozen ? "is petted until it can, for the cluster is frozen" : "will fire");
+        if (frozen && k->dog.armed)
+            step(k, (struct ha_keeper_event){.type = HA_KEV_DEVICE, .u.armed = true});
         return;
     }
     sd_notify(0, "FDSTOREREMOVE=1\nFDNAME=watchdog");
@@ -426,6 +429,7 @@ static void tell_daemon(struct keeper *k)
     state.seq_applied = k->ordered ? event.u.keeper.seq_applied : 0;
     state.lease_until = event.u.keeper.lease_until;
     state.armed = event.u.keeper.armed;
+    state.frozen = event.u.keeper.frozen;
     state.npeers = event.u.keeper.npeers;
     len = xvm_keeper_put_state(packet, &state);
     if (send(k->daemon_fd, packet, len, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)

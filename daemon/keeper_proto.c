@@ -15,7 +15,9 @@ enum {
     ORDERS_QUORATE = 2,
     ORDERS_EMPTY = 4,
     ORDERS_DISARM = 8,
+    ORDERS_FROZEN = 16,
     STATE_ARMED = 1,
+    STATE_FROZEN = 2,
 };
 
 struct writer {
@@ -109,7 +111,8 @@ size_t xvm_keeper_put_orders(unsigned char *buffer, ha_node self,
     put(&w, self, 4);
     put(&w,
         (orders->fence_only ? ORDERS_FENCE_ONLY : 0U) | (orders->quorate ? ORDERS_QUORATE : 0U) |
-            (orders->empty ? ORDERS_EMPTY : 0U) | (orders->disarm ? ORDERS_DISARM : 0U),
+            (orders->empty ? ORDERS_EMPTY : 0U) | (orders->disarm ? ORDERS_DISARM : 0U) |
+            (orders->frozen ? ORDERS_FROZEN : 0U),
         4);
     put(&w, orders->seq, 8);
     put(&w, orders->tbl, 4);
@@ -146,6 +149,7 @@ int xvm_keeper_get_orders(const unsigned char *data, size_t len, ha_node *ret_se
     orders.quorate = (flags & ORDERS_QUORATE) != 0;
     orders.empty = (flags & ORDERS_EMPTY) != 0;
     orders.disarm = (flags & ORDERS_DISARM) != 0;
+    orders.frozen = (flags & ORDERS_FROZEN) != 0;
     orders.seq = get(&r, 8);
     orders.tbl = (uint32_t)get(&r, 4);
     orders.votes = (uint32_t)get(&r, 4);
@@ -178,7 +182,7 @@ size_t xvm_keeper_put_state(unsigned char *buffer, const struct xvm_keeper_state
     put(&w, MAGIC_STATE, 4);
     put(&w, VERSION, 4);
     put(&w, state->self, 4);
-    put(&w, state->armed ? STATE_ARMED : 0, 4);
+    put(&w, (state->armed ? STATE_ARMED : 0U) | (state->frozen ? STATE_FROZEN : 0U), 4);
     put_uuid(&w, &state->boot);
     put(&w, state->seq_applied, 8);
     put(&w, (uint64_t)state->lease_until, 8);
@@ -201,11 +205,14 @@ int xvm_keeper_get_state(const unsigned char *data, size_t len, struct xvm_keepe
 {
     struct reader r = {data, data + len, false};
     struct xvm_keeper_state state = {0};
+    uint32_t flags;
 
     if (!get_head(&r, MAGIC_STATE))
         return -EBADMSG;
     state.self = (ha_node)get(&r, 4);
-    state.armed = (get(&r, 4) & STATE_ARMED) != 0;
+    flags = (uint32_t)get(&r, 4);
+    state.armed = (flags & STATE_ARMED) != 0;
+    state.frozen = (flags & STATE_FROZEN) != 0;
     get_uuid(&r, &state.boot);
     state.seq_applied = get(&r, 8);
     state.lease_until = (ha_ms)get(&r, 8);

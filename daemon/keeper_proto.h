@@ -16,7 +16,7 @@ struct xvm_keeper_state {
     struct ha_uuid boot;
     uint64_t seq_applied; /* of the orders that came by this connection; 0: none yet */
     ha_ms lease_until;
-    bool armed;
+    bool armed, frozen;
     struct ha_peer_beat peers[HA_HOSTS_MAX];
     size_t npeers;
 };

@@ -59,6 +59,7 @@ static const char *const message_ids[HA_REPORT_COUNT] = {
     [HA_REPORT_FENCE_HELD] = "24c391ec96d3444aa1f8fed0cb710cbf",
     [HA_REPORT_DEVICE] = "5fd6329f23bf4bd7b34b0953bf9e02c0",
     [HA_REPORT_SURVIVOR] = "0230168c87484f81a425e9978902a9a6",
+    [HA_REPORT_FREEZE] = "d7ad32e82eb34035879581c615681395",
 };
 /* clang-format on */
 

@@ -23,11 +23,15 @@ static bool is_me(const struct ha *ha, ha_node node, const struct ha_uuid *boot)
 /* A daemon that was stopped for a while first hears its keeper out: the lease may have gone on. */
 static bool lapsed(const struct ha *ha)
 {
-    return ha->lapse_noticed && ha->now >= ha->lapse_noticed + HEAR_OUT;
+    return !ha->frozen && ha->lapse_noticed && ha->now >= ha->lapse_noticed + HEAR_OUT;
 }
 
 static void notice_lapse(struct ha *ha)
 {
+    if (ha->frozen) {
+        ha->lapse_noticed = 0;
+        return;
+    }
     if (ha->now < ha->lapse_at)
         ha->lapse_noticed = 0;
     else if (!ha->lapse_noticed)
@@ -420,6 +424,8 @@ static void act_guest(struct ha *ha, uint32_t i)
         act_lapsed(ha, i, g);
         return;
     }
+    if (ha->frozen)
+        return;
     if (!ha->stable_known || !ha_settled(ha) || !ha->inventory || l->unsure)
         return;
     if (l->copy.worker && l->have) {
@@ -503,7 +509,8 @@ static void tell_fences(struct ha *ha)
 uint8_t ha_host_flags(const struct ha *ha)
 {
     return (uint8_t)((ha->inventory ? HA_HOST_INVENTORY : 0) | (ha->keeper ? HA_HOST_KEEPER : 0) |
-                     (ha->armed ? HA_HOST_ARMED : 0) |
+                     (ha_armed(ha) ? HA_HOST_ARMED : 0) |
+                     (ha->frozen && !ha->armed ? HA_HOST_FROZEN : 0) |
                      (ha->log.failed ? HA_HOST_NO_JOURNAL : 0));
 }
 
@@ -542,6 +549,11 @@ static void look(struct ha *ha)
             g->asked_index > need)
             need = g->asked_index;
     }
+    const struct ha_host_fact *self = ha_facts_host(&ha->stable, ha->self);
+    bool thawed = ha->stable_known && !ha->stable.frozen &&
+                  (ha->stable.looking || (self && self->unarmed));
+    if (thawed && ha->stable.thaw_at > need)
+        need = ha->stable.thaw_at;
     if (need <= ha->look_index || ha->look_asked >= need)
         return;
     ha->look_asked = ha->stable_i;
@@ -559,6 +571,7 @@ void ha_acts(struct ha *ha)
         return;
     }
     ha->busy = false;
+    ha_freeze_update(ha);
     notice_lapse(ha);
     bool unsure = !ha->inventory;
     for (uint32_t i = 0; i < ha->nlocals; i++) {

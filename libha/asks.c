@@ -509,6 +509,12 @@ static void ask_host(struct ha *ha, const struct ha_ask *ask, struct outcome *o)
 
 static void ask(struct ha *ha, const struct ha_ask *ask, struct outcome *o)
 {
+    bool cluster = ask->command == HA_CMD_FREEZE || ask->command == HA_CMD_THAW ||
+                   ask->command == HA_CMD_CHAIR;
+    if (ha->prop.frozen && !cluster && ask->command < HA_CMD_COUNT) {
+        OUTCOME(o, -EBUSY, "the cluster is frozen, nothing is changed: `xvmhactl thaw` first");
+        return;
+    }
     switch (ask->command) {
     case HA_CMD_START:
     case HA_CMD_STOP:
@@ -530,6 +536,17 @@ static void ask(struct ha *ha, const struct ha_ask *ask, struct outcome *o)
     case HA_CMD_HOST_CLEAR:
         ask_host(ha, ask, o);
         ha->decide_due = true; /* the facts come with the next round */
+        break;
+    case HA_CMD_FREEZE:
+    case HA_CMD_CHAIR:
+        if (ha->half) {
+            OUTCOME(o, -EAGAIN, "half of the hosts are missing: first they are confirmed dead");
+            break;
+        }
+        /* fall through */
+    case HA_CMD_THAW:
+        o->code = ha_ask_cluster(ha, ask, o->text, sizeof o->text);
+        ha->decide_due = true;
         break;
     default:
         OUTCOME(o, -EOPNOTSUPP, "the coordinator does not know this command: upgrade it");
@@ -564,6 +581,10 @@ void ha_decide_asks(struct ha *ha)
                   p->ask.who, o.text);
         if (o.code < 0) {
             send_answer(ha, p->from, p->instance, p->ask.id, o.code, o.text);
+            continue;
+        }
+        if (ha->half && p->ask.command == HA_CMD_THAW) { /* stable only once the other is dead */
+            send_answer(ha, p->from, p->instance, p->ask.id, 0, o.text);
             continue;
         }
         p->index = ha->prop_i;

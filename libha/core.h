@@ -228,6 +228,10 @@ struct ha {
     struct ha_peer_beat peers[HA_HOSTS_MAX];
     size_t npeers;
     bool lease_said;
+    bool frozen;           /* this host reacts to nothing */
+    bool keeper_frozen;    /* the keeper said so before this daemon gave it orders */
+    uint64_t thaw_seq;     /* first orders after the latest thaw */
+    bool handover;         /* another host is to coordinate: once that is stable */
 
     /* this host's guests (acts.c) */
     bool inventory;
@@ -365,6 +369,13 @@ void ha_used_count(const struct ha *ha, const struct ha_facts *facts, uint64_t *
 const char *ha_host_unfit(const struct ha *ha, const struct ha_host_fact *h);
 uint64_t ha_host_free_kib(const struct ha *ha, const struct ha_host_fact *h);
 bool ha_guest_allows(const struct ha_guest_config *guest, ha_node node);
+/* freeze.c */
+void ha_freeze_update(struct ha *ha);
+bool ha_armed(const struct ha *ha);
+bool ha_still_looking(const struct ha *ha);
+void ha_decide_looked(struct ha *ha);
+/* FREEZE, THAW, CHAIR at the coordinator. 0 or a negative errno, with a sentence. */
+int ha_ask_cluster(struct ha *ha, const struct ha_ask *ask, char *ret_text, size_t size);
 /* transfer.c */
 void ha_transfer_event(struct ha *ha, const struct ha_transfer *transfer);
 void ha_transfer_deliver(struct ha *ha, ha_node from, struct ha_get *get);

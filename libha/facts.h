@@ -39,6 +39,10 @@ enum ha_fact_kind {
     HA_FACT_ORDER, /* LOST, because an operator wants the host fenced, though it may be a member */
     HA_FACT_CALM,  /* a host's losses are forgotten: a quiet time, or an operator */
     HA_FACT_TURN,  /* fence-only, two hosts: whose turn to fence is first (level: 1 + turn) */
+    HA_FACT_FREEZE, /* an operator: from here on nobody reacts to anything */
+    HA_FACT_THAW,   /* and from here on everybody does; inc: index of the FREEZE it ends */
+    HA_FACT_LOOKED, /* every host has looked round since the THAW at index inc */
+    HA_FACT_CHAIR,  /* an operator: the host is the most senior one from here on */
     HA_FACT_COUNT
 };
 
@@ -80,11 +84,11 @@ struct ha_fact {
                        MIG: ha_move_kind */
     bool armed;     /* IN */
     ha_ms lease_ms, watchdog_ms; /* IN: the X and W that host works by */
-    bool want_run;  /* WANT REGISTER */
+    bool want_run;  /* WANT REGISTER; IN: `armed` was said with the latest THAW known */
     bool enabled;   /* WANT REGISTER */
     bool failed;    /* RELEASED: this was one failure too many */
     uint32_t guest; /* index of the guest, all guest facts */
-    char name[HA_NAME_MAX]; /* REGISTER: of the guest; CONF ORDER CALM: who, for an operator's word */
+    char name[HA_NAME_MAX]; /* REGISTER: of the guest; CONF ORDER CALM FREEZE THAW CHAIR: who, for an operator's word */
     uint64_t inc;   /* ASSIGN ADOPT RUN RELEASED; MIG: the incarnation at the target */
     uint64_t old_inc; /* ADOPT: what is on the copy now */
     uint64_t mig;   /* MIG COMMIT ABORT */
@@ -111,6 +115,7 @@ struct ha_host_fact {
     uint8_t flaps;     /* losses since it was calm for a while */
     uint8_t turn;      /* two hosts: 1 + its turn to fence; 0: by node id */
     bool distrusted;   /* a device said off and the same life came back */
+    bool unarmed;      /* it was frozen, and has not said since that its watchdog is armed again */
 };
 
 struct ha_guest_fact {
@@ -148,6 +153,9 @@ struct ha_facts {
     struct ha_uuid cluster; /* zero: nothing founded */
     uint32_t tbl;
     uint64_t next_inc, next_mig; /* never reused */
+    bool frozen;       /* nobody reacts */
+    bool looking;      /* thawed, and not every host has looked round since */
+    uint64_t froze_at, thaw_at; /* index of the latest of each, 0: never */
     struct ha_host_fact hosts[HA_HOSTS_MAX];
     size_t nhosts;
     struct ha_guest_fact *guests;
@@ -169,6 +177,7 @@ void ha_fact_encode(struct ha_put *put, const struct ha_fact *fact);
 /* 0, -EBADMSG for garbage, -ENOTSUP for a kind of a newer version. */
 int ha_fact_decode(const void *data, size_t len, struct ha_fact *ret_fact);
 void ha_facts_encode(struct ha_put *put, const struct ha_facts *facts);
+/* 0, -EBADMSG for garbage, -ENOTSUP if only a newer version may read it, -ENOMEM. */
 int ha_facts_decode(struct ha_get *get, struct ha_facts *facts);
 
 struct ha_host_fact *ha_facts_host(const struct ha_facts *facts, ha_node node); /* NULL: unknown */

@@ -53,7 +53,10 @@
     X(DUEL_STEP,        "both hosts' turns change at once")                                        \
     X(FENCE_MEMBER,     "a host that is back in the ring is fenced unasked")                       \
     X(FENCE_BUDGET,     "the budget of fences is not looked at")                                   \
-    X(QUARANTINE,       "a host that flaps gets guests again at once")
+    X(QUARANTINE,       "a host that flaps gets guests again at once")                             \
+    X(FREEZE_STABLE,    "a host freezes on a fact that may be dropped")                            \
+    X(THAW_ARMED,       "a host that was frozen counts as armed although it did not say so")       \
+    X(THAW_LOOK,        "guests are started after a thaw before everybody looked round")
 /* clang-format on */
 
 enum ha_mutant {

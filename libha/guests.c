@@ -274,6 +274,10 @@ static void assign(struct ha *ha, uint32_t i)
         ha_wake(ha, ha->now + 1000);
         return;
     }
+    if (ha_still_looking(ha)) { /* it may have been started by hand while the cluster was frozen */
+        ha_wake(ha, ha->now + 1000);
+        return;
+    }
     char why[HA_TEXT_MAX];
     ha_node node = ha_place(ha, i, 0, why, sizeof why);
     if (!node)
@@ -352,6 +356,9 @@ static void decide_calm(struct ha *ha, uint32_t i)
 void ha_decide_guests(struct ha *ha)
 {
     decide_register(ha);
+    if (ha->prop.frozen)
+        return;
+    ha_decide_looked(ha);
     for (uint32_t i = 0; i < ha->prop.nguests && i < ha->ndesks; i++) {
         decide_owner_told(ha, i);
         decide_mig(ha, i);

@@ -131,6 +131,10 @@ enum ha_command {
     HA_CMD_LINEAGE_FORCE,  /* fence-only mode: go on without the absent voters */
     HA_CMD_FENCE,          /* host: switch it off, member or not */
     HA_CMD_HOST_CLEAR,     /* host: forget its losses (end of quarantine) */
+    HA_CMD_FREEZE,         /* nobody reacts to anything, until: */
+    HA_CMD_THAW,
+    HA_CMD_CHAIR,          /* host: it coordinates from here on */
+    HA_CMD_COUNT
 };
 
 /* How a transfer goes; not a fact: what was heard last. */
@@ -203,6 +207,7 @@ struct ha_event {
             uint64_t seq_applied; /* latest HA_ACT_KEEPER it works by */
             ha_ms lease_until;    /* the lease holds while now < lease_until */
             bool armed;           /* a watchdog is armed and petted */
+            bool frozen;          /* by its orders, perhaps an earlier daemon's */
             const struct ha_peer_beat *peers;
             size_t npeers;
         } keeper;
@@ -324,7 +329,8 @@ enum ha_severity {
     X(QUARANTINE,      "host-quarantined") /* lost too often: gets no guests */          \
     X(FENCE_HELD,      "fence-held")      /* the budget of fences is used up */          \
     X(DEVICE,          "fence-device")    /* the shell's: a device was asked whether it works */ \
-    X(SURVIVOR,        "survivor")        /* two hosts: who would survive a split */
+    X(SURVIVOR,        "survivor")        /* two hosts: who would survive a split */     \
+    X(FREEZE,          "freeze")          /* frozen, thawed */
 /* clang-format on */
 
 enum ha_report {
@@ -347,6 +353,7 @@ struct ha_keeper_orders {
     ha_ms beat_ms, lease_ms, watchdog_ms;
     bool empty;                       /* nothing of any guest is on this host */
     bool disarm;                      /* a stable fact says disarmed (only obeyed when empty) */
+    bool frozen;                      /* a stable fact says frozen: no watchdog, whatever is here */
     struct {
         ha_node node;
         struct ha_uuid boot;
@@ -486,6 +493,7 @@ struct ha_host_status {
     bool quarantined;       /* lost too often: gets no guests */
     uint32_t flaps;         /* losses since it was calm */
     bool drift;             /* its configuration differs from ours */
+    bool frozen;            /* it says that it reacts to nothing, and has no watchdog armed */
     uint64_t memory_kib, memory_used_kib;
     char why[HA_TEXT_MAX];  /* what it waits for and the operator's way out; "" if all is well */
 };
@@ -523,6 +531,8 @@ struct ha_status {
     uint64_t head_hash; /* hash of the log up to head */
     bool founded;       /* there is a lineage */
     bool synced;        /* this host is a synced member of an open epoch */
+    bool frozen;        /* nobody reacts to anything, until an operator thaws the cluster */
+    bool looking;       /* thawed, and not every host has looked round since */
     bool waiting;       /* validly waiting: no quorum, not founded, or not admitted yet */
     ha_ms lease_until;
     bool lapsed;        /* there was a lease, and it is over: this host's guests are ended */

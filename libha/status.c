@@ -24,7 +24,7 @@ static const struct ha_facts *shown(const struct ha *ha)
 /* This host had a lease and has it no more: its guests are ended, or will be in a moment. */
 static bool lapsed(const struct ha *ha)
 {
-    return ha->started && ha->now >= ha->lapse_at && ha->lapse_at != INT64_MIN &&
+    return ha->started && !ha->frozen && ha->now >= ha->lapse_at && ha->lapse_at != INT64_MIN &&
            ha->now >= ha->lease_until;
 }
 
@@ -52,6 +52,8 @@ static void sentence(const struct ha *ha, struct ha_status *s)
     else if (!s->quorate)
         ha_say(dst, size, "no quorum: waiting for more hosts, nothing is started or fenced%s",
                s->lapsed ? "; this host's lease has lapsed, its guests were ended" : "");
+    else if (s->frozen)
+        ha_say(dst, size, "frozen: nobody reacts to anything; `xvmhactl thaw` ends that");
     else if (ha->phase != HA_PHASE_OPEN)
         ha_say(dst, size, "the hosts are agreeing on a coordinator");
     else if (ha->fetching)
@@ -100,6 +102,8 @@ void ha_status(const struct ha *ha, ha_ms now, struct ha_status *s)
     s->synced = ha->phase == HA_PHASE_OPEN && !ha->fetching && m && m->acked && h &&
                 h->state == HA_HOST_IN && ha_uuid_eq(&h->boot, &ha->boot) && !ha->log.failed;
     s->waiting = !s->synced && !ha->halted && ha->connected;
+    s->frozen = ha->frozen || shown(ha)->frozen;
+    s->looking = shown(ha)->looking;
     s->nhosts = shown(ha)->nhosts || !ha->config ? shown(ha)->nhosts : ha->config->nhosts;
     s->nguests = shown(ha)->nguests;
     s->survivor = ha_survivor(ha, s->survivor_why, sizeof s->survivor_why);
@@ -160,7 +164,10 @@ static void host_why(const struct ha *ha, ha_ms now, const struct ha_host_fact *
         ha_say(r->why, sizeof r->why, "never admitted yet");
         break;
     case HA_HOST_IN:
-        if (!r->member)
+        if (!r->member && shown(ha)->frozen)
+            ha_say(r->why, sizeof r->why,
+                   "not in the ring: seen to after `xvmhactl thaw`, for the cluster is frozen");
+        else if (!r->member)
             ha_say(r->why, sizeof r->why, "not in the ring; it is waited for, then fenced");
         else if (!r->daemon)
             ha_say(r->why, sizeof r->why,
@@ -207,6 +214,7 @@ void ha_status_host(const struct ha *ha, ha_ms now, size_t i, struct ha_host_sta
         r->synced = ha->phase == HA_PHASE_OPEN && m->acked && !m->left && r->daemon;
         r->drift = m->reported && m->report.config_hash != ha->config->hash;
         r->memory_kib = m->report.memory_kib;
+        r->frozen = r->daemon && m->report.frozen;
     }
     r->coordinator = ha->phase == HA_PHASE_OPEN && ha->coord == r->node;
     for (uint32_t k = 0; k < shown(ha)->nguests; k++) {
@@ -236,7 +244,9 @@ static void why_free(const struct ha *ha, const struct ha_guest_fact *g, uint32_
 {
     size_t size = sizeof r->why;
     const struct ha_guest_config *c = ha_guest_config(ha, i);
-    if (!g->enabled)
+    if (shown(ha)->frozen)
+        ha_say(r->why, size, "the cluster is frozen: nothing is started before `xvmhactl thaw`");
+    else if (!g->enabled)
         ha_say(r->why, size, "disabled: `xvmhactl enable %s`", g->name);
     else if (!g->want_run)
         ha_say(r->why, size, "stopped by an operator: `xvmhactl start %s`", g->name);
@@ -267,6 +277,8 @@ static void why_free(const struct ha *ha, const struct ha_guest_fact *g, uint32_
                "nobody can tell whether it runs on %s by hand: start xvm-had there, or fence it, or, "
                "if it is off for good, `xvmhactl host replace %s`", ha_host_name(ha, silent_host(ha)),
                ha_host_name(ha, silent_host(ha)));
+    else if (shown(ha)->looking)
+        ha_say(r->why, size, "was frozen: it is started once every host has looked what runs there");
     else if (i < ha->ndesks && ha->now < ha->desks[i].not_before)
         ha_say(r->why, size, "it failed; tried again in %lu s",
                (unsigned long)((ha->desks[i].not_before - ha->now + 999) / 1000));
@@ -288,7 +300,9 @@ static void why_owned(const struct ha *ha, const struct ha_guest_fact *g, uint32
         return;
     }
     if (h && !ha_in_ring(ha, g->owner) && ha->phase != HA_PHASE_START) {
-        ha_say(r->why, size, "its host %s is away: waited for, then fenced", name);
+        ha_say(r->why, size, shown(ha)->frozen ? "its host %s is away, and the cluster is frozen"
+                                               : "its host %s is away: waited for, then fenced",
+               name);
         return;
     }
     if (r->ended) {

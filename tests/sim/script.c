@@ -120,6 +120,9 @@ static const struct named commands[] = {{"init", HA_CMD_INIT},
                                         {"lineage-force", HA_CMD_LINEAGE_FORCE},
                                         {"fence", HA_CMD_FENCE},
                                         {"host-clear", HA_CMD_HOST_CLEAR},
+                                        {"freeze", HA_CMD_FREEZE},
+                                        {"thaw", HA_CMD_THAW},
+                                        {"chair", HA_CMD_CHAIR},
                                         {NULL, 0}};
 
 /* ------------------------------------------------------------------------------------- words */

@@ -62,6 +62,10 @@ static void put_summary(const struct ctl *ctl, const json_t *status)
         ctl_put(ctl, STYLE_GOOD, "quorate");
     else
         ctl_put(ctl, STYLE_BAD, "no quorum");
+    if (ctl_bool(status, "frozen")) {
+        ctl_put(ctl, STYLE_PLAIN, ", ");
+        ctl_put(ctl, STYLE_BUSY, "FROZEN");
+    }
     /* Before there is a coordinator nobody is online, but somebody is here. */
     if (unheard)
         snprintf(text, sizeof(text), ", the coordinator was %s", coordinator);
@@ -126,7 +130,9 @@ static void host_row(struct ctl_cell *row, const json_t *host, const char *self)
         snprintf(level, sizeof(level), "fence level %lld", ctl_int(host, "fence_level") + 1);
         add_note(&row[4], level);
     }
-    if (strcmp(condition, "online") == 0 && !ctl_bool(host, "armed"))
+    if (ctl_bool(host, "frozen"))
+        add_note(&row[4], "frozen");
+    else if (strcmp(condition, "online") == 0 && !ctl_bool(host, "armed"))
         add_note(&row[4], "no watchdog armed");
     if (ctl_bool(host, "drift"))
         add_note(&row[4], "other configuration");

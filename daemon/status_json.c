@@ -12,6 +12,7 @@
 struct status {
     const struct ha *core;
     ha_ms now;
+    const char *cluster;
     struct ha_status s;
     struct ha_host_status *hosts;
     size_t *guests_on; /* of each host */
@@ -146,6 +147,20 @@ static void note(json_t *list, const char *kind, const char *name, const char *c
                                           xvm_json_text(text)));
 }
 
+/* Somebody has to end it; and whoever works under it wants to know that every host obeys. */
+static void note_freeze(struct status *st)
+{
+    if (!st->s.frozen)
+        return;
+    note(st->attention, "cluster", st->cluster, "frozen",
+         "no host is fenced and no guest is started, stopped or moved, whatever happens; end it with "
+         "`xvmhactl thaw`");
+    for (size_t i = 0; i < st->s.nhosts; i++)
+        if (st->hosts[i].state == HA_HOST_IN && st->hosts[i].daemon && !st->hosts[i].frozen)
+            note(st->underway, "host", st->hosts[i].name != NULL ? st->hosts[i].name : "?", "online",
+                 "its watchdog is not disarmed yet");
+}
+
 static void note_host(struct status *st, const struct ha_host_status *h, const char *condition)
 {
     char name[HA_NAME_MAX];
@@ -230,11 +245,12 @@ static json_t *host_json(struct status *st, size_t i)
 
     note_host(st, h, condition);
     return json_pack(
-        "{s:o, s:I, s:s, s:s, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:I, s:b, s:b, s:I, "
+        "{s:o, s:I, s:s, s:s, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:I, s:b, s:b, s:I, "
         "s:I, s:I, s:I, s:o}",
         "name", node_name(st, h->node), "id", (json_int_t)h->node, "condition", condition, "state",
         ha_host_state_name(h->state), "member", h->member, "daemon", h->daemon, "synced", h->synced,
-        "armed", h->armed, "coordinator", h->coordinator, "drift", h->drift, "loss",
+        "armed", h->armed, "coordinator", h->coordinator, "drift", h->drift, "frozen",
+        h->frozen, "loss",
         (json_int_t)h->loss, "fence_level", (json_int_t)h->fence_level, "ordered", h->ordered,
         "quarantined", h->quarantined, "losses", (json_int_t)h->flaps, "guests",
         (json_int_t)st->guests_on[i], "memory_kib", (json_int_t)h->memory_kib, "memory_used_kib",
@@ -285,7 +301,7 @@ static json_t *head_json(const struct status *st, const struct ha_config *config
     ha_ms lease = s->lease_until > st->now ? s->lease_until - st->now : 0;
 
     return json_pack("{s:s, s:o, s:o, s:o, s:b, s:s, s:o, s:{s:I, s:o}, s:b, s:b, s:b, s:I, s:b, "
-                     "s:b, s:b, s:b, s:b, s:b, s:I, s:I, s:o, s:o}",
+                     "s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:I, s:o, s:o}",
                      "version", XVM_VERSION, "cluster",
                      xvm_json_text(config != NULL ? config->cluster_name : ""), "self",
                      node_name(st, s->self), "coordinator", node_name(st, s->coordinator),
@@ -294,7 +310,7 @@ static json_t *head_json(const struct status *st, const struct ha_config *config
                      "host", node_name(st, s->epoch.node), "founded", s->founded, "synced",
                      s->synced, "waiting", s->waiting, "lease_ms", (json_int_t)lease, "lapsed", s->lapsed,
                      "unheard", s->unheard, "keeper", s->keeper, "armed", s->armed, "leaving",
-                     s->leaving, "empty", s->empty, "head", (json_int_t)s->head.i, "stable",
+                     s->leaving, "empty", s->empty, "frozen", s->frozen, "looking", s->looking, "head", (json_int_t)s->head.i, "stable",
                      (json_int_t)s->stable.i, "survivor", node_name(st, s->survivor),
                      "survivor_why", xvm_json_text(s->survivor_why));
 }
@@ -308,6 +324,7 @@ static void lists_json(struct status *st, json_t *all)
     for (size_t i = 0; i < st->s.nguests; i++)
         json_array_append_new(guests, guest_json(st, i));
     st->attention = json_array();
+    note_freeze(st);
     for (size_t i = 0; i < st->s.nhosts; i++)
         json_array_append_new(hosts, host_json(st, i));
     json_array_extend(st->attention, guest_notes);
@@ -320,7 +337,8 @@ static void lists_json(struct status *st, json_t *all)
 
 json_t *xvm_status_json(const struct ha *core, ha_ms now, const struct ha_config *config)
 {
-    struct status st = {.core = core, .now = now};
+    struct status st = {
+        .core = core, .now = now, .cluster = config != NULL ? config->cluster_name : ""};
     json_t *all = NULL;
 
     ha_status(core, now, &st.s);

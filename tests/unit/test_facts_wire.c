@@ -195,10 +195,15 @@ static struct ha_facts large_state(size_t nguests)
         h->ordered = i % 9 == 0;
         h->flaps = (uint8_t)i;
         h->turn = (uint8_t)(i % (HA_TURNS + 1));
+        h->unarmed = i % 4 == 0;
         h->boot = uuid_of('b', i);
         h->machine = uuid_of('m', i);
         h->journal = uuid_of('j', i);
     }
+    facts.frozen = nguests % 2;
+    facts.looking = !facts.frozen;
+    facts.froze_at = 1ULL << 40;
+    facts.thaw_at = 5;
     facts.guests = calloc(nguests, sizeof(*facts.guests));
     assert_non_null(facts.guests);
     facts.nguests = facts.guests_size = nguests;
@@ -246,6 +251,8 @@ static void assert_same_state(const struct ha_facts *a, const struct ha_facts *b
     assert_memory_equal(x.v, y.v, x.n);
     ha_put_done(&x);
     ha_put_done(&y);
+    assert_true(a->frozen == b->frozen && a->looking == b->looking &&
+                a->froze_at == b->froze_at && a->thaw_at == b->thaw_at);
     assert_int_equal(a->nguests, b->nguests);
     for (size_t i = 0; i < a->nguests; i++) {
         const struct ha_guest_fact *g = &a->guests[i], *h = &b->guests[i];
@@ -271,7 +278,7 @@ static void assert_same_state(const struct ha_facts *a, const struct ha_facts *b
                     g->loss == h->loss && g->level == h->level && g->rounds == h->rounds &&
                     g->tried == h->tried && g->in_index == h->in_index && g->armed == h->armed &&
                     g->how == h->how && g->distrusted == h->distrusted &&
-                    g->ordered == h->ordered && g->flaps == h->flaps && g->turn == h->turn &&
+                    g->ordered == h->ordered && g->unarmed == h->unarmed && g->flaps == h->flaps && g->turn == h->turn &&
                     g->lease_ms == h->lease_ms && g->watchdog_ms == h->watchdog_ms);
     }
 }

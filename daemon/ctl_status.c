@@ -17,8 +17,8 @@ static bool is_one_of(const char *word, const char *const *list)
 static enum ctl_style style_of(const char *condition)
 {
     static const char *const good[] = {"online", "running", NULL};
-    static const char *const quiet[] = {"out",       "stopped",    "disabled",
-                                        "unmanaged", "never seen", NULL};
+    static const char *const quiet[] = {"out",        "stopped",  "disabled", "unmanaged",
+                                        "never seen", "external", NULL};
     static const char *const busy[] = {"joining",   "syncing",  "starting", "stopping",
                                        "migrating", "arriving", "waiting",  NULL};
 

@@ -28,7 +28,7 @@ static const char xvmha[] =
     "  memory_kib: int, memory_used_kib: int, why: string)\n"
     "\n"
     "type Guest (name: string, condition: string, state: string, host: string, target: string,\n"
-    "  managed: bool, enabled: bool, want_run: bool, failed: bool, quarantined: bool,\n"
+    "  managed: bool, external: bool, enabled: bool, want_run: bool, failed: bool, quarantined: bool,\n"
     "  incarnation: int, migration: int, priority: int, memory_kib: int, restarts: int,\n"
     "  why: string)\n"
     "\n"

@@ -97,6 +97,8 @@ static const char *host_condition(const struct status *st, const struct ha_host_
 
 static const char *free_guest_condition(const struct ha_guest_status *g)
 {
+    if (g->external)
+        return "external";
     if (g->quarantined)
         return "quarantined";
     if (g->failed)
@@ -128,7 +130,7 @@ static const char *guest_condition(const struct status *st, const struct ha_gues
     case HA_GUEST_STARTING:
         return "starting";
     case HA_GUEST_RUNNING:
-        return g->want_run && g->enabled && !g->recalled ? "running" : "stopping";
+        return (g->want_run && g->enabled && !g->recalled) || g->external ? "running" : "stopping";
     case HA_GUEST_MIGRATING:
         return "migrating";
     case HA_GUEST_ARRIVED:
@@ -283,11 +285,11 @@ static json_t *guest_json(struct status *st, size_t i)
     if (owner != NULL && g.owner != 0)
         st->guests_on[owner - st->hosts]++;
     note_guest(st, &g, condition);
-    return json_pack("{s:o, s:s, s:s, s:o, s:o, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:I, s:i, s:I, "
+    return json_pack("{s:o, s:s, s:s, s:o, s:o, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:I, s:i, s:I, "
                      "s:I, s:o, s:o}",
                      "name", xvm_json_text(g.name), "condition", condition, "state",
                      ha_guest_state_name(g.state), "host", node_name(st, g.owner), "target",
-                     node_name(st, g.target), "managed", g.managed, "enabled", g.enabled,
+                     node_name(st, g.target), "managed", g.managed, "external", g.external, "enabled", g.enabled,
                      "want_run", g.want_run, "recalled", g.recalled, "failed", g.failed,
                      "quarantined", g.quarantined, "incarnation", (json_int_t)g.inc, "migration",
                      (json_int_t)g.mig, "priority", g.priority, "memory_kib",

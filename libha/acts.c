@@ -178,9 +178,18 @@ static void stop(struct ha *ha, uint32_t i, const struct ha_guest_fact *g)
     }
 }
 
-/* Not to be stopped, given back, or moved by stop and start. */
-static bool keep_running(const struct ha *ha, const struct ha_guest_fact *g)
+/* Somebody else is its captain: it is tagged where it runs, ended with the lease, and else left alone. */
+static bool external(const struct ha *ha, uint32_t i)
 {
+    const struct ha_guest_config *c = ha_guest_config(ha, i);
+    return c && c->external;
+}
+
+/* Not to be stopped, given back, or moved by stop and start. */
+static bool keep_running(const struct ha *ha, uint32_t i, const struct ha_guest_fact *g)
+{
+    if (external(ha, i))
+        return true;
     return ha_wanted(g) && !g->recall && !ha->leaving;
 }
 
@@ -197,7 +206,7 @@ static void act_create(struct ha *ha, uint32_t i)
         tell_stopped(ha, i, g->inc);
         return;
     }
-    if (!keep_running(ha, g)) { /* never created: given back */
+    if (!keep_running(ha, i, g)) { /* never created: given back */
         l->release = HA_RELEASE_STOPPED;
         l->release_inc = g->inc;
         tell_stopped(ha, i, g->inc);
@@ -219,7 +228,7 @@ static void act_create(struct ha *ha, uint32_t i)
 
 static void act_unpause(struct ha *ha, uint32_t i, const struct ha_guest_fact *g)
 {
-    if (!keep_running(ha, g)) {
+    if (!keep_running(ha, i, g)) {
         destroy(ha, i, g, HA_RELEASE_STOPPED);
         return;
     }
@@ -256,7 +265,7 @@ static void act_running(struct ha *ha, uint32_t i, const struct ha_guest_fact *g
         }
         return;
     }
-    if (!keep_running(ha, g)) {
+    if (!keep_running(ha, i, g)) {
         stop(ha, i, g);
         return;
     }
@@ -269,6 +278,8 @@ static void act_running(struct ha *ha, uint32_t i, const struct ha_guest_fact *g
 static void act_owned(struct ha *ha, uint32_t i, const struct ha_guest_fact *g)
 {
     struct ha_local *l = &ha->locals[i];
+    if (external(ha, i) && l->copy.state != HA_COPY_RUNNING)
+        return; /* paused, or on its way by its captain's will */
     switch (l->copy.state) {
     case HA_COPY_PAUSED:
         act_unpause(ha, i, g);
@@ -295,6 +306,12 @@ static void act_owned(struct ha *ha, uint32_t i, const struct ha_guest_fact *g)
 static void act_adopt(struct ha *ha, uint32_t i, const struct ha_guest_fact *g)
 {
     struct ha_local *l = &ha->locals[i];
+    if (l->copy.state != HA_COPY_RUNNING && external(ha, i)) {
+        l->release = HA_RELEASE_OTHER; /* when it runs again it is told again */
+        l->release_inc = g->inc;
+        tell_stopped(ha, i, g->inc);
+        return;
+    }
     if (l->copy.state != HA_COPY_RUNNING) {
         destroy(ha, i, g, HA_RELEASE_CRASH); /* it stopped running meanwhile */
         return;
@@ -349,7 +366,7 @@ static void act_stranger(struct ha *ha, uint32_t i, const struct ha_guest_fact *
     bool ownerless = c->inc && c->inc == g->inc && !g->owner;
     if (ownerless && (c->state != HA_COPY_RUNNING || !ha_wanted(g) || !HA_GUARD(ha, ADOPT)))
         leftover = true;
-    if (leftover || refused) {
+    if ((leftover || refused) && !external(ha, i)) {
         destroy(ha, i, g, 0);
         return;
     }

@@ -66,6 +66,8 @@ static void release(struct ha *ha, uint32_t i, uint8_t how)
     struct ha_guest_fact *g = &ha->prop.guests[i];
     const struct ha_guest_config *c = ha_guest_config(ha, i);
     struct ha_desk *desk = &ha->desks[i];
+    if (c && c->external)
+        how = HA_RELEASE_STOPPED; /* whoever is its captain wanted that */
     bool failure = is_failure(how) && ha_wanted(g);
     struct ha_fact fact = {.kind = HA_FACT_RELEASED, .guest = i, .inc = g->inc, .how = how};
     fact.failed = failure && c && g->restarts + 1 > c->restart_limit;
@@ -252,6 +254,9 @@ static bool hosts_settling(const struct ha *ha)
 static bool may_start(const struct ha *ha, uint32_t i)
 {
     const struct ha_guest_fact *g = &ha->prop.guests[i];
+    const struct ha_guest_config *c = ha_guest_config(ha, i);
+    if (c && c->external) /* never started, but taken over where it runs */
+        return g->state == HA_GUEST_FREE && ha->desks[i].copies;
     return g->state == HA_GUEST_FREE && ha_wanted(g) && !g->failed && !g->quarantined &&
            ha_guest_config(ha, i) && !ha_guest_undefined(ha, i);
 }
@@ -266,6 +271,8 @@ static void assign(struct ha *ha, uint32_t i)
         adopt(ha, i);
         return;
     }
+    if (ha_guest_config(ha, i)->external)
+        return;
     if (ha->now < desk->not_before) {
         ha_wake(ha, desk->not_before);
         return;

@@ -502,6 +502,7 @@ struct ha_guest_status {
     const char *name;
     enum ha_guest_state state;
     bool managed;  /* in the configuration of this host */
+    bool external; /* by its word, somebody else starts, stops and moves it */
     bool enabled;
     bool want_run;
     bool failed;      /* restart limit used up */

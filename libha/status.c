@@ -246,6 +246,8 @@ static void why_free(const struct ha *ha, const struct ha_guest_fact *g, uint32_
     const struct ha_guest_config *c = ha_guest_config(ha, i);
     if (shown(ha)->frozen)
         ha_say(r->why, size, "the cluster is frozen: nothing is started before `xvmhactl thaw`");
+    else if (c && c->external)
+        ha_say(r->why, size, "does not run; its orchestrator may start it, on any host");
     else if (!g->enabled)
         ha_say(r->why, size, "disabled: `xvmhactl enable %s`", g->name);
     else if (!g->want_run)
@@ -339,6 +341,7 @@ void ha_status_guest(const struct ha *ha, ha_ms now, size_t i, struct ha_guest_s
     *r = (struct ha_guest_status){.name = g->name,
                                   .state = g->state,
                                   .managed = c != NULL,
+                                  .external = c && c->external,
                                   .enabled = g->enabled,
                                   .want_run = g->want_run,
                                   .failed = g->failed,

@@ -421,7 +421,7 @@ static bool not_well(const struct sim_world *w, char *ret, size_t size)
         if (g < 0 || w->guests[g].by_hand)
             continue;
         unsigned n = running(w, (unsigned)g),
-                 want = gs.enabled && gs.want_run && !gs.failed && !gs.quarantined;
+                 want = gs.enabled && gs.want_run && !gs.external && !gs.failed && !gs.quarantined;
         if (n != want) {
             snprintf(ret, size, "%s runs %u times, wanted %u; %s on %u: %s", gs.name, n, want,
                      ha_guest_state_name(gs.state), gs.owner, gs.why);

@@ -84,7 +84,9 @@ static int ask_freeze(struct ha *ha, const struct ha_ask *ask, char *ret_text, s
     if (ha->prop.frozen || why) {
         ha_say(ret_text, size, ha->prop.frozen ? "the cluster is frozen already" : "%s %s", who,
                why);
-        return ha->prop.frozen ? -EALREADY : -EBUSY;
+        if (!ha->prop.frozen)
+            return -EBUSY;
+        return ask->again ? 0 : -EALREADY; /* said to the coordinator before this one, too */
     }
     ha_name_copy(fact.name, ask->who);
     if (!ha_propose(ha, &fact)) {
@@ -105,7 +107,7 @@ static int ask_thaw(struct ha *ha, const struct ha_ask *ask, char *ret_text, siz
     ha_name_copy(fact.name, ask->who);
     if (!ha_propose(ha, &fact)) {
         ha_say(ret_text, size, "the cluster is not frozen");
-        return -EALREADY;
+        return ask->again ? 0 : -EALREADY;
     }
     ha->quorum_gained = ha->now;
     if (away)
@@ -129,7 +131,7 @@ static int ask_chair(struct ha *ha, const struct ha_ask *ask, char *ret_text, si
     }
     if (h->node == ha->self) {
         ha_say(ret_text, size, "%s coordinates already", ask->host);
-        return -EALREADY;
+        return ask->again ? 0 : -EALREADY;
     }
     if (h->state != HA_HOST_IN || !answering(ha, h)) {
         ha_say(ret_text, size, "%s is not a synced member: it cannot coordinate", ask->host);

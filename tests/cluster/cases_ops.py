@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The cluster as a whole: frozen and thawed, another coordinator, a configuration with a mistake."""
 import os
+import signal
 import time
 
 from cases_failover import assert_undisturbed
-from lib.cluster import Cluster, program
+from lib.cluster import TREE, Cluster, program
 from lib.room import wait_until
 
 
@@ -75,3 +76,70 @@ def case_bad_configuration_waits(room):
     c.write_config(n, good)
     wait_until("the daemon to run", lambda: (c.status(n) or {}).get("synced"), 30)
     assert daemon.starts == 1
+
+
+def old_build():
+    """The programs of the version before: made by tests/run from the commit that tests/cluster/before
+    names, or wherever XVM_HA_OLD_BUILD says."""
+    path = os.environ.get("XVM_HA_OLD_BUILD") or TREE + "/build-before"
+    assert os.access(path + "/daemon/xvm-had", os.X_OK), \
+        f"no programs of the version before in {path}: `tests/run before` makes them"
+    return path
+
+
+def replace(c, node, build, names):
+    """What a package does: these programs are replaced while guests run."""
+    os.environ["XVM_HA_BUILD"] = build
+    for name in names:
+        node.services[name].stop(signal.SIGKILL if name == "keeper" else signal.SIGTERM)
+    c.start_daemons(node, names)
+
+
+def change_version(c, node, build):
+    """The daemon, and when it is known to work, the keeper."""
+    for name in ("xvm-had", "keeper"):
+        replace(c, node, build, [name])
+        wait_until("the host to be a member again", lambda: synced(c, c.nodes), 60)
+
+
+def synced(c, nodes):
+    return all((c.status(n) or {}).get("synced") for n in nodes)
+
+
+def case_upgrade(room):
+    """Host by host from the version before to this one: guests run on, commands and moves work between
+    the versions, and what the older one cannot read is not said. Back again works as long as nothing
+    new was said; then the older version refuses, its host's guests run on, and the newer one goes on."""
+    new, old = os.environ["XVM_HA_BUILD"], old_build()
+    os.environ["XVM_HA_BUILD"] = old
+    c = Cluster(room).start()
+    a, b, x = c.nodes
+    before = time.time()
+    moving = sorted(c.guests)[0]
+    for n in (a, b):
+        change_version(c, n, new)
+    r = c.ctl(a, "freeze", check=False)
+    assert r.returncode == 1 and "upgrade" in r.stderr, (r.returncode, r.stderr)
+    for target in (x, a):  # to the older version, and back to the newer one
+        if c.where(moving) != target.name:
+            c.ctl(a, "move", moving, target.name, "--wait", timeout=90)
+            assert c.where(moving) == target.name
+    assert_undisturbed(c, [g for g in c.guests if g != moving], before)
+    since = time.time()
+    for build in (old, new):  # nothing new was said yet
+        change_version(c, b, build)
+    change_version(c, x, new)
+    c.ctl(a, "freeze")
+    c.ctl(a, "thaw")
+    replace(c, b, old, ["xvm-had"])
+    wait_until("the older version to refuse", lambda: "records of" in b.log("xvm-had") or
+               "newer version" in b.log("xvm-had"), 30)
+    assert not b.services["xvm-had"].kill(0) or not synced(c, [b])
+    time.sleep(10)  # longer than the watchdog: the keeper is still there
+    assert_undisturbed(c, c.guests, since)
+    replace(c, b, new, ["xvm-had"])
+    wait_until("the host to be a member again", lambda: synced(c, c.nodes), 60)
+    assert_undisturbed(c, c.guests, since)
+
+
+case_upgrade.limit = 300

@@ -166,7 +166,8 @@ static void disarm(struct keeper *k)
 
     if (r < 0) {
         bool frozen = k->core.orders.frozen;
-        xvm_log(HA_SEV_ERROR, "watchdog %s cannot be disarmed: %s; it %s", k->dog.path, strerror(-r),
+        xvm_log(HA_SEV_ERROR, "watchdog %s cannot be disarmed: %s; it %s", k->dog.path,
+                strerror(-r),
                 frozen ? "is petted until it can, for the cluster is frozen" : "will fire");
         if (frozen && k->dog.armed)
             step(k, (struct ha_keeper_event){.type = HA_KEV_DEVICE, .u.armed = true});

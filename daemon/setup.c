@@ -10,12 +10,11 @@
 #include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <systemd/sd-daemon.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "config_wait.h"
 #include "log.h"
 #include "ring_memory.h"
 #include "util.h"
@@ -23,10 +22,7 @@
 #define SOCKET_NAME "xvm-had.sock"
 #define AGENTS_NAME "agents"
 
-enum {
-    CHECK_MS = 60 * 1000,   /* fence agents have time limits of their own */
-    CONFIG_WAIT_NAPS = 120, /* of half a second */
-};
+enum { CHECK_MS = 60 * 1000 }; /* fence agents have time limits of their own */
 
 /* ------------------------------------------------------------------------------- configuration */
 
@@ -141,43 +137,6 @@ static int load_and_log(struct xvm_daemon *d, const struct xvm_corosync_facts *f
     log_errors(&errors);
     xvm_config_errors_done(&errors);
     return r;
-}
-
-static bool same_file(const struct stat *a, const struct stat *b)
-{
-    return a->st_ino == b->st_ino && a->st_size == b->st_size &&
-           a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
-}
-
-/* A service with a bad configuration would be started again each second for nothing: it waits until
- * the file changes, for a minute at most (what the file names may change, too), or until it is told to
- * end. False: to end, or nobody would start us again anyway. */
-static bool wait_for_file(const struct xvm_daemon *d)
-{
-    const struct timespec nap = {.tv_nsec = 500 * 1000000};
-    struct stat before = {0}, now = {0};
-    sigset_t set;
-
-    if (!getenv("NOTIFY_SOCKET"))
-        return false;
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGHUP);
-    (void)stat(d->options.config_path, &before);
-    sd_notifyf(0, "STATUS=%s has mistakes (see the log): waiting until it changes",
-               d->options.config_path);
-    for (int i = 0; i < CONFIG_WAIT_NAPS; i++) {
-        int sig = sigtimedwait(&set, NULL, &nap); /* blocked: the loop reads them from a descriptor */
-
-        if (sig > 0)
-            return sig == SIGHUP;
-        memset(&now, 0, sizeof(now));
-        (void)stat(d->options.config_path, &now);
-        if (!same_file(&before, &now))
-            return true;
-    }
-    return true;
 }
 
 static void take_config(struct xvm_daemon *d, struct ha_config *config)
@@ -416,7 +375,7 @@ static int first_connect(struct xvm_daemon *d, const struct xvm_corosync_facts *
     int r = load_and_log(d, facts, AGENTS_KEPT, &config);
 
     if (r < 0) { /* not right again: what is wrong will not be right in a second */
-        (void)wait_for_file(d);
+        (void)xvm_config_wait(d->options.config_path);
         return r;
     }
     d->facts = *facts;
@@ -793,7 +752,7 @@ int xvm_daemon_setup(struct xvm_daemon *d, const struct xvm_options *options)
         memset(&d->facts, 0, sizeof(d->facts));
     do
         r = load_and_log(d, d->facts.self ? &d->facts : NULL, AGENTS_RUN, &config);
-    while (r < 0 && wait_for_file(d));
+    while (r < 0 && xvm_config_wait(d->options.config_path));
     if (r < 0)
         return r;
     take_config(d, config);

@@ -155,12 +155,12 @@ static void note_freeze(struct status *st)
     if (!st->s.frozen)
         return;
     note(st->attention, "cluster", st->cluster, "frozen",
-         "no host is fenced and no guest is started, stopped or moved, whatever happens; end it with "
-         "`xvmhactl thaw`");
+         "no host is fenced and no guest is started, stopped or moved, whatever happens; end it "
+         "with `xvmhactl thaw`");
     for (size_t i = 0; i < st->s.nhosts; i++)
         if (st->hosts[i].state == HA_HOST_IN && st->hosts[i].daemon && !st->hosts[i].frozen)
-            note(st->underway, "host", st->hosts[i].name != NULL ? st->hosts[i].name : "?", "online",
-                 "its watchdog is not disarmed yet");
+            note(st->underway, "host", st->hosts[i].name != NULL ? st->hosts[i].name : "?",
+                 "online", "its watchdog is not disarmed yet");
 }
 
 static void note_host(struct status *st, const struct ha_host_status *h, const char *condition)
@@ -285,12 +285,12 @@ static json_t *guest_json(struct status *st, size_t i)
     if (owner != NULL && g.owner != 0)
         st->guests_on[owner - st->hosts]++;
     note_guest(st, &g, condition);
-    return json_pack("{s:o, s:s, s:s, s:o, s:o, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:I, s:i, s:I, "
-                     "s:I, s:o, s:o}",
+    return json_pack("{s:o, s:s, s:s, s:o, s:o, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:I, s:i, "
+                     "s:I, s:I, s:o, s:o}",
                      "name", xvm_json_text(g.name), "condition", condition, "state",
                      ha_guest_state_name(g.state), "host", node_name(st, g.owner), "target",
-                     node_name(st, g.target), "managed", g.managed, "external", g.external, "enabled", g.enabled,
-                     "want_run", g.want_run, "recalled", g.recalled, "failed", g.failed,
+                     node_name(st, g.target), "managed", g.managed, "external", g.external,
+                     "enabled", g.enabled, "want_run", g.want_run, "recalled", g.recalled, "failed", g.failed,
                      "quarantined", g.quarantined, "incarnation", (json_int_t)g.inc, "migration",
                      (json_int_t)g.mig, "priority", g.priority, "memory_kib",
                      (json_int_t)g.memory_kib, "restarts", (json_int_t)g.restarts, "transfer",
@@ -312,7 +312,8 @@ static json_t *head_json(const struct status *st, const struct ha_config *config
                      "host", node_name(st, s->epoch.node), "founded", s->founded, "synced",
                      s->synced, "waiting", s->waiting, "lease_ms", (json_int_t)lease, "lapsed", s->lapsed,
                      "unheard", s->unheard, "keeper", s->keeper, "armed", s->armed, "leaving",
-                     s->leaving, "empty", s->empty, "frozen", s->frozen, "looking", s->looking, "head", (json_int_t)s->head.i, "stable",
+                     s->leaving, "empty", s->empty, "frozen", s->frozen, "looking", s->looking, "head",
+                     (json_int_t)s->head.i, "stable",
                      (json_int_t)s->stable.i, "survivor", node_name(st, s->survivor),
                      "survivor_why", xvm_json_text(s->survivor_why));
 }

@@ -398,8 +398,9 @@ static void ask_guest(struct ha *ha, const struct ha_ask *ask, struct outcome *o
     uint32_t i = (uint32_t)(g - ha->prop.guests);
     const struct ha_guest_config *c = ha_guest_config(ha, i);
     if (c && c->external && ask->command != HA_CMD_CLEAR) {
-        OUTCOME(o, -EPERM, "%s is managed elsewhere (`managed: external`): its orchestrator starts, "
-                "stops and moves it, and nobody else", g->name);
+        OUTCOME(o, -EPERM,
+                "%s is managed elsewhere (`managed: external`): its orchestrator starts, stops and "
+                "moves it, and nobody else", g->name);
         return;
     }
     if (ask->command == HA_CMD_MOVE) {

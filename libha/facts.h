@@ -88,7 +88,8 @@ struct ha_fact {
     bool enabled;   /* WANT REGISTER */
     bool failed;    /* RELEASED: this was one failure too many */
     uint32_t guest; /* index of the guest, all guest facts */
-    char name[HA_NAME_MAX]; /* REGISTER: of the guest; CONF ORDER CALM FREEZE THAW CHAIR: who, for an operator's word */
+    char name[HA_NAME_MAX]; /* REGISTER: of the guest; CONF ORDER CALM FREEZE THAW CHAIR: who,
+                               for an operator's word */
     uint64_t inc;   /* ASSIGN ADOPT RUN RELEASED; MIG: the incarnation at the target */
     uint64_t old_inc; /* ADOPT: what is on the copy now */
     uint64_t mig;   /* MIG COMMIT ABORT */

@@ -178,7 +178,7 @@ static void stop(struct ha *ha, uint32_t i, const struct ha_guest_fact *g)
     }
 }
 
-/* Somebody else is its captain: it is tagged where it runs, ended with the lease, else left alone. */
+/* Somebody else is its captain: tagged where it runs, ended with the lease, else left alone. */
 static bool external(const struct ha *ha, uint32_t i)
 {
     const struct ha_guest_config *c = ha_guest_config(ha, i);

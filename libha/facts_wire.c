@@ -7,10 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A snapshot opens with a u16: the version that wrote it, and in the upper byte the oldest version that
- * may read it. What an older version may pass over is appended; what it must not miss (that the cluster
- * is frozen, for it would take time for a proof of death) raises the upper byte for as long as it is
- * there, and it refuses. */
+/* A snapshot opens with a u16: the version that wrote it, and in the upper byte the oldest
+ * version that may read it. What an older version may pass over is appended; what it must not
+ * miss (that the cluster is frozen, for it would take time for a proof of death) raises the
+ * upper byte for as long as it is there, and it refuses. */
 enum { FACT_VERSION = 1, SNAPSHOT_VERSION = 2, SNAPSHOT_FROZEN = 2 };
 
 static void put_voters(struct ha_put *put, const struct ha_fact *f)
@@ -225,8 +225,8 @@ int ha_fact_decode(const void *data, size_t len, struct ha_fact *ret_fact)
     return get.failed ? -EBADMSG : 0;
 }
 
-/* What is about the cluster as a whole came later: it is in every host's record, where there is room for
- * more, and older versions pass it over. */
+/* What is about the cluster as a whole came later: it is in every host's record, where there is
+ * room for more, and older versions pass it over. */
 static void put_cluster(struct ha_put *put, const struct ha_facts *facts)
 {
     ha_put_u8(put, (uint8_t)(facts->frozen | facts->looking << 1));

@@ -95,6 +95,19 @@ static int read_restart(struct xvm_loader *l, const struct xvm_field *f, const s
     return xvm_read_map(l, v, f->key, fields, 3, out);
 }
 
+static int read_managed(struct xvm_loader *l, const struct xvm_field *f, const struct xvm_node *v,
+                        void *out)
+{
+    struct ha_guest_config *guest = out;
+
+    if (v->kind != XVM_NODE_SCALAR ||
+        (strcmp(v->text, "cluster") != 0 && strcmp(v->text, "external") != 0))
+        return xvm_config_fail_node(l, v, "`%s` is not understood, expected cluster or external",
+                                    f->key);
+    guest->external = strcmp(v->text, "external") == 0;
+    return 0;
+}
+
 /* `config` first: defaults have all but that one. */
 static const struct xvm_field guest_fields[] = {
     {.key = "config", .read = xvm_read_path, .offset = FIELD(config_path)},
@@ -117,6 +130,7 @@ static const struct xvm_field guest_fields[] = {
     {.key = "labels", .read = xvm_read_guest_labels},
     {.key = "needs", .read = xvm_read_needs},
     {.key = "prefer", .read = xvm_read_prefer},
+    {.key = "managed", .read = read_managed},
 };
 enum { NFIELDS = sizeof(guest_fields) / sizeof(guest_fields[0]) };
 

@@ -136,6 +136,7 @@ int ctl_events(struct ctl *ctl, const struct ctl_command *command, char **args, 
 int ctl_guest(struct ctl *ctl, const struct ctl_command *command, char **args, int nargs);
 int ctl_move(struct ctl *ctl, const struct ctl_command *command, char **args, int nargs);
 int ctl_cluster(struct ctl *ctl, const struct ctl_command *command, char **args, int nargs);
+int ctl_freeze(struct ctl *ctl, const struct ctl_command *command, char **args, int nargs);
 int ctl_host(struct ctl *ctl, const struct ctl_command *command, char **args, int nargs);
 int ctl_disk(struct ctl *ctl, const struct ctl_command *command, char **args, int nargs);
 int ctl_leave(struct ctl *ctl, const struct ctl_command *command, char **args, int nargs);

@@ -6,6 +6,8 @@
 
 #include "ctl.h"
 
+enum { FREEZE_POLLS = 100, POLL_US = 100 * 1000 };
+
 /* Has the operator type `word`. CTL_OK, or an exit code. */
 static int confirm(const struct ctl *ctl, const char *warning, const char *word)
 {
@@ -42,13 +44,57 @@ int ctl_cluster(struct ctl *ctl, const struct ctl_command *command, char **args,
     return r == CTL_OK ? ctl_request_print(ctl, command->method, "", "", "") : r;
 }
 
+/* Hosts that have not done yet what the cluster agreed on; -1: nobody answers. */
+static int behind(const struct ctl *ctl, bool frozen)
+{
+    json_t *status = NULL;
+    const json_t *host;
+    int n = 0;
+    size_t i;
+
+    if (ctl_call(ctl, "org.xvmha.Status", NULL, &status) != CTL_OK)
+        return -1;
+    json_array_foreach(json_object_get(status, "hosts"), i, host)
+    {
+        bool here = strcmp(ctl_string(host, "state"), "in") == 0 && ctl_bool(host, "daemon");
+
+        n += here && ctl_bool(host, "frozen") != frozen;
+    }
+    json_decref(status);
+    return n;
+}
+
+int ctl_freeze(struct ctl *ctl, const struct ctl_command *command, char **args, int nargs)
+{
+    bool frozen = strcmp(command->method, "freeze") == 0;
+    int r = ctl_request_print(ctl, command->method, "", "", ""), n = 1;
+
+    (void)args;
+    (void)nargs;
+    if (r != CTL_OK)
+        return r;
+    /* Accepted is not done: each host has a watchdog to see to. */
+    for (int i = 0; i < FREEZE_POLLS && n > 0; i++) {
+        n = behind(ctl, frozen);
+        if (n > 0)
+            usleep(POLL_US);
+    }
+    if (n < 0)
+        return CTL_NO_DAEMON;
+    if (n > 0) {
+        fprintf(stderr, "xvmhactl: %d hosts have not followed yet: see `xvmhactl status`\n", n);
+        return CTL_TIMEOUT;
+    }
+    return CTL_OK;
+}
+
 int ctl_host(struct ctl *ctl, const struct ctl_command *command, char **args, int nargs)
 {
     char warning[512];
     int r;
 
     (void)nargs;
-    if (strcmp(command->method, "host-clear") == 0)
+    if (strcmp(command->method, "host-clear") == 0 || strcmp(command->method, "coordinator") == 0)
         return ctl_request_print(ctl, command->method, "", args[0], "");
     if (strcmp(command->method, "fence") == 0)
         snprintf(

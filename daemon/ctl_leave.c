@@ -10,7 +10,7 @@
 enum { POLL_MS = 250, LEAVE_TIMEOUT_S = 600 };
 
 struct left {
-    bool out, empty, armed;
+    bool frozen, out, empty, armed;
     long long guests; /* that the cluster has on this host */
 };
 
@@ -24,7 +24,9 @@ static int look(const struct ctl *ctl, struct left *ret_left)
     if (r != CTL_OK)
         return r;
     *ret_left =
-        (struct left){.empty = ctl_bool(status, "empty"), .armed = ctl_bool(status, "armed")};
+        (struct left){.frozen = ctl_bool(status, "frozen"),
+                      .empty = ctl_bool(status, "empty"),
+                      .armed = ctl_bool(status, "armed")};
     json_array_foreach(json_object_get(status, "hosts"), i, host)
     {
         if (strcmp(ctl_string(host, "name"), ctl_string(status, "self")) != 0)
@@ -60,11 +62,20 @@ int ctl_leave(struct ctl *ctl, const struct ctl_command *command, char **args, i
     long long told = -1, waited_ms = 0;
     struct left left = {0};
     json_t *answer = NULL;
-    int r = ctl_call(ctl, "org.xvmha.Leave", NULL, &answer);
+    int r = look(ctl, &left);
 
     (void)command;
     (void)args;
     (void)nargs;
+    if (r == CTL_OK && left.frozen && !left.armed) { /* nobody may touch its guests */
+        ctl_put_wrapped(ctl, STYLE_PLAIN,
+                        "the cluster is frozen: this host goes down as it is; what becomes of its "
+                        "guests is seen to after `xvmhactl thaw`",
+                        0, 0);
+        return CTL_OK;
+    }
+    if (r == CTL_OK)
+        r = ctl_call(ctl, "org.xvmha.Leave", NULL, &answer);
     json_decref(answer);
     for (; r == CTL_OK; waited_ms += POLL_MS) {
         r = look(ctl, &left);

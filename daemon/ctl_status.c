@@ -17,8 +17,8 @@ static bool is_one_of(const char *word, const char *const *list)
 static enum ctl_style style_of(const char *condition)
 {
     static const char *const good[] = {"online", "running", NULL};
-    static const char *const quiet[] = {"out",       "stopped",    "disabled",
-                                        "unmanaged", "never seen", NULL};
+    static const char *const quiet[] = {"out",        "stopped",  "disabled", "unmanaged",
+                                        "never seen", "external", NULL};
     static const char *const busy[] = {"joining",   "syncing",  "starting", "stopping",
                                        "migrating", "arriving", "waiting",  NULL};
 
@@ -62,6 +62,10 @@ static void put_summary(const struct ctl *ctl, const json_t *status)
         ctl_put(ctl, STYLE_GOOD, "quorate");
     else
         ctl_put(ctl, STYLE_BAD, "no quorum");
+    if (ctl_bool(status, "frozen")) {
+        ctl_put(ctl, STYLE_PLAIN, ", ");
+        ctl_put(ctl, STYLE_BUSY, "FROZEN");
+    }
     /* Before there is a coordinator nobody is online, but somebody is here. */
     if (unheard)
         snprintf(text, sizeof(text), ", the coordinator was %s", coordinator);
@@ -130,7 +134,9 @@ static void host_row(struct ctl_cell *row, const json_t *host, const char *self,
         snprintf(level, sizeof(level), "fence level %lld", ctl_int(host, "fence_level") + 1);
         add_note(&row[4], level);
     }
-    if (strcmp(condition, "online") == 0 && !ctl_bool(host, "armed"))
+    if (ctl_bool(host, "frozen"))
+        add_note(&row[4], "frozen");
+    else if (strcmp(condition, "online") == 0 && !ctl_bool(host, "armed"))
         add_note(&row[4], "no watchdog armed");
     if (strcmp(condition, "online") == 0 && disk && !ctl_bool(host, "disk_ok"))
         add_note(&row[4], "no shared disk");

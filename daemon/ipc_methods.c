@@ -131,6 +131,9 @@ static const struct command {
     {"evacuate", HA_CMD_EVACUATE, NEED_HOST},
     {"maintenance-on", HA_CMD_MAINTENANCE_ON, NEED_HOST},
     {"maintenance-off", HA_CMD_MAINTENANCE_OFF, NEED_HOST},
+    {"freeze", HA_CMD_FREEZE, NEED_NOTHING},
+    {"thaw", HA_CMD_THAW, NEED_NOTHING},
+    {"coordinator", HA_CMD_CHAIR, NEED_HOST},
 };
 
 static const struct command *find_command(const char *name)

@@ -192,7 +192,7 @@ static int read_frames(struct xvm_journal_file *file, const unsigned char *data,
 
     for (; (n = frame_at(data + at, size - at)) > 0; at += n) {
         r = read_records(data + at + FRAME_HEAD, n - FRAME_HEAD, record, user);
-        if (r == -EBADMSG)
+        if (r == -EBADMSG || r == -ENOTSUP)
             return error_set(error, r,
                              "%s/journal was written by a newer version of xvm-had: install "
                              "that version again",

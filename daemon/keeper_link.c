@@ -106,6 +106,7 @@ static void take_state(struct xvm_keeper_link *link, const struct xvm_keeper_sta
     event.u.keeper.disk_gen = state->disk_gen;
     event.u.keeper.disk_id = state->disk_id;
     event.u.keeper.pilled = state->pilled;
+    event.u.keeper.frozen = state->frozen;
     event.u.keeper.peers = state->peers;
     event.u.keeper.npeers = state->npeers;
     link->told = true;

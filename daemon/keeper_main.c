@@ -167,8 +167,12 @@ static void disarm(struct keeper *k)
     int r = xvm_watchdog_disarm(&k->dog);
 
     if (r < 0) {
-        xvm_log(HA_SEV_ERROR, "watchdog %s cannot be disarmed: %s; it will fire", k->dog.path,
-                strerror(-r));
+        bool frozen = k->core.orders.frozen;
+        xvm_log(HA_SEV_ERROR, "watchdog %s cannot be disarmed: %s; it %s", k->dog.path,
+                strerror(-r),
+                frozen ? "is petted until it can, for the cluster is frozen" : "will fire");
+        if (frozen && k->dog.armed)
+            step(k, (struct ha_keeper_event){.type = HA_KEV_DEVICE, .u.armed = true});
         return;
     }
     sd_notify(0, "FDSTOREREMOVE=1\nFDNAME=watchdog");
@@ -521,6 +525,7 @@ static void tell_daemon(struct keeper *k)
     state.disk_gen = event.u.keeper.disk_gen;
     state.disk_id = event.u.keeper.disk_id;
     state.pilled = event.u.keeper.pilled;
+    state.frozen = event.u.keeper.frozen;
     state.npeers = event.u.keeper.npeers;
     len = xvm_keeper_put_state(packet, &state);
     if (send(k->daemon_fd, packet, len, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)

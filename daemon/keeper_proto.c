@@ -17,9 +17,11 @@ enum {
     ORDERS_QUORATE = 2,
     ORDERS_EMPTY = 4,
     ORDERS_DISARM = 8,
+    ORDERS_FROZEN = 64, /* behind the two bits of the disk's */
     STATE_ARMED = 1,
     STATE_PILLED = 2,
     ORDERS_DISK_AT = 16, /* disk orders are so many times their value in the flags */
+    STATE_FROZEN = 4,
 };
 
 struct writer {
@@ -114,7 +116,7 @@ size_t xvm_keeper_put_orders(unsigned char *buffer, ha_node self,
     put(&w,
         (orders->fence_only ? ORDERS_FENCE_ONLY : 0U) | (orders->quorate ? ORDERS_QUORATE : 0U) |
             (orders->empty ? ORDERS_EMPTY : 0U) | (orders->disarm ? ORDERS_DISARM : 0U) |
-            (uint32_t)orders->disk * ORDERS_DISK_AT,
+            (orders->frozen ? ORDERS_FROZEN : 0U) | (uint32_t)orders->disk * ORDERS_DISK_AT,
         4);
     put(&w, orders->seq, 8);
     put(&w, orders->tbl, 4);
@@ -158,6 +160,7 @@ int xvm_keeper_get_orders(const unsigned char *data, size_t len, ha_node *ret_se
     if (flags / ORDERS_DISK_AT % 4 > HA_DISK_KEEP)
         return -EBADMSG;
     orders.disk = (enum ha_disk_order)(flags / ORDERS_DISK_AT % 4);
+    orders.frozen = (flags & ORDERS_FROZEN) != 0;
     orders.seq = get(&r, 8);
     orders.tbl = (uint32_t)get(&r, 4);
     orders.votes = (uint32_t)get(&r, 4);
@@ -197,7 +200,10 @@ size_t xvm_keeper_put_state(unsigned char *buffer, const struct xvm_keeper_state
     put(&w, MAGIC_STATE, 4);
     put(&w, VERSION, 4);
     put(&w, state->self, 4);
-    put(&w, (state->armed ? STATE_ARMED : 0U) | (state->pilled ? STATE_PILLED : 0U), 4);
+    put(&w,
+        (state->armed ? STATE_ARMED : 0U) | (state->pilled ? STATE_PILLED : 0U) |
+            (state->frozen ? STATE_FROZEN : 0U),
+        4);
     put_uuid(&w, &state->boot);
     put(&w, state->seq_applied, 8);
     put(&w, (uint64_t)state->lease_until, 8);
@@ -235,6 +241,7 @@ int xvm_keeper_get_state(const unsigned char *data, size_t len, struct xvm_keepe
     flags = (uint32_t)get(&r, 4);
     state.armed = (flags & STATE_ARMED) != 0;
     state.pilled = (flags & STATE_PILLED) != 0;
+    state.frozen = (flags & STATE_FROZEN) != 0;
     get_uuid(&r, &state.boot);
     state.seq_applied = get(&r, 8);
     state.lease_until = (ha_ms)get(&r, 8);

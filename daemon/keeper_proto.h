@@ -17,7 +17,7 @@ struct xvm_keeper_state {
     struct ha_uuid boot;
     uint64_t seq_applied; /* of the orders that came by this connection; 0: none yet */
     ha_ms lease_until;
-    bool armed;
+    bool armed, frozen;
     ha_ms disk_t; /* -1: none */
     struct ha_uuid disk_id;
     uint32_t disk_gen; /* 0: no lease depends on the disk */

@@ -61,6 +61,7 @@ static const char *const message_ids[HA_REPORT_COUNT] = {
     [HA_REPORT_SURVIVOR] = "0230168c87484f81a425e9978902a9a6",
     [HA_REPORT_GUEST_PREEMPT] = "8d6c8bad3dab4e58a0176657c5f4566f",
     [HA_REPORT_HOST_MAINT] = "f3c2f709c44542b9a12c9635888bb58f",
+    [HA_REPORT_FREEZE] = "d7ad32e82eb34035879581c615681395",
 };
 /* clang-format on */
 

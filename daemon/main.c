@@ -167,7 +167,8 @@ int main(int argc, char **argv)
         return XVM_EXIT_FAILURE;
     r = xvm_daemon_setup(&self, &options);
     if (r < 0)
-        return r == -EUCLEAN || r == -EBADMSG ? XVM_EXIT_JOURNAL : XVM_EXIT_FAILURE;
+        return r == -EUCLEAN || r == -EBADMSG || r == -ENOTSUP ? XVM_EXIT_JOURNAL
+                                                               : XVM_EXIT_FAILURE;
     r = sd_event_loop(self.loop);
     if (r < 0)
         xvm_log(HA_SEV_ALERT, "the event loop failed: %s", strerror(-r));

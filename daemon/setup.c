@@ -14,6 +14,7 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include "config_wait.h"
 #include "log.h"
 #include "ring_memory.h"
 #include "util.h"
@@ -394,8 +395,10 @@ static int first_connect(struct xvm_daemon *d, const struct xvm_corosync_facts *
     struct ha_config *config = NULL;
     int r = load_and_log(d, facts, AGENTS_KEPT, &config);
 
-    if (r < 0)
+    if (r < 0) { /* not right again: what is wrong will not be right in a second */
+        (void)xvm_config_wait(d->options.config_path);
         return r;
+    }
     d->facts = *facts;
     take_config(d, config);
     return start_core(d);
@@ -768,7 +771,9 @@ int xvm_daemon_setup(struct xvm_daemon *d, const struct xvm_options *options)
         return r;
     if (xvm_ring_load(options->run_dir, &options->boot, &d->facts) < 0)
         memset(&d->facts, 0, sizeof(d->facts));
-    r = load_and_log(d, d->facts.self ? &d->facts : NULL, AGENTS_RUN, &config);
+    do
+        r = load_and_log(d, d->facts.self ? &d->facts : NULL, AGENTS_RUN, &config);
+    while (r < 0 && xvm_config_wait(d->options.config_path));
     if (r < 0)
         return r;
     take_config(d, config);

@@ -12,6 +12,7 @@
 struct status {
     const struct ha *core;
     ha_ms now;
+    const char *cluster;
     struct ha_status s;
     struct ha_host_status *hosts;
     size_t *guests_on; /* of each host */
@@ -96,6 +97,8 @@ static const char *host_condition(const struct status *st, const struct ha_host_
 
 static const char *free_guest_condition(const struct ha_guest_status *g)
 {
+    if (g->external)
+        return "external";
     if (g->quarantined)
         return "quarantined";
     if (g->failed)
@@ -129,6 +132,8 @@ static const char *guest_condition(const struct status *st, const struct ha_gues
     case HA_GUEST_STARTING:
         return "starting";
     case HA_GUEST_RUNNING:
+        if (g->external)
+            return "running";
         return g->want_run && g->enabled && !g->recalled && !g->preempted ? "running"
                                                                           : "stopping";
     case HA_GUEST_MIGRATING:
@@ -147,6 +152,20 @@ static void note(json_t *list, const char *kind, const char *name, const char *c
     json_array_append_new(list, json_pack("{s:s, s:o, s:s, s:o}", "kind", kind, "name",
                                           xvm_json_text(name), "condition", condition, "text",
                                           xvm_json_text(text)));
+}
+
+/* Somebody has to end it; and whoever works under it wants to know that every host obeys. */
+static void note_freeze(struct status *st)
+{
+    if (!st->s.frozen)
+        return;
+    note(st->attention, "cluster", st->cluster, "frozen",
+         "no host is fenced and no guest is started, stopped or moved, whatever happens; end it "
+         "with `xvmhactl thaw`");
+    for (size_t i = 0; i < st->s.nhosts; i++)
+        if (st->hosts[i].state == HA_HOST_IN && st->hosts[i].daemon && !st->hosts[i].frozen)
+            note(st->underway, "host", st->hosts[i].name != NULL ? st->hosts[i].name : "?",
+                 "online", "its watchdog is not disarmed yet");
 }
 
 static void note_host(struct status *st, const struct ha_host_status *h, const char *condition)
@@ -236,12 +255,12 @@ static json_t *host_json(struct status *st, size_t i)
 
     note_host(st, h, condition);
     return json_pack(
-        "{s:o, s:I, s:s, s:s, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:I, s:b, s:b, s:I, "
+        "{s:o, s:I, s:s, s:s, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:I, s:b, s:b, s:I, "
         "s:I, s:s, s:I, s:I, s:I, s:I, s:o, s:b, s:b, s:I}",
         "name", node_name(st, h->node), "id", (json_int_t)h->node, "condition", condition, "state",
         ha_host_state_name(h->state), "member", h->member, "daemon", h->daemon, "synced", h->synced,
-        "armed", h->armed, "coordinator", h->coordinator, "drift", h->drift, "loss",
-        (json_int_t)h->loss, "fence_level", (json_int_t)h->fence_level, "ordered", h->ordered,
+        "armed", h->armed, "coordinator", h->coordinator, "drift", h->drift, "frozen", h->frozen,
+        "loss", (json_int_t)h->loss, "fence_level", (json_int_t)h->fence_level, "ordered", h->ordered,
         "quarantined", h->quarantined, "losses", (json_int_t)h->flaps, "guests",
         (json_int_t)st->guests_on[i], "maintenance", maintenance[h->maintenance % 3],
         "guests_to_leave", (json_int_t)h->leaving, "guests_leaving", (json_int_t)h->going,
@@ -276,14 +295,14 @@ static json_t *guest_json(struct status *st, size_t i)
     if (owner != NULL && g.owner != 0)
         st->guests_on[owner - st->hosts]++;
     note_guest(st, &g, condition);
-    return json_pack("{s:o, s:s, s:s, s:o, s:o, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:I, s:i, "
-                     "s:I, s:I, s:o, s:o}",
+    return json_pack("{s:o, s:s, s:s, s:o, s:o, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:I, "
+                     "s:i, s:I, s:I, s:o, s:o}",
                      "name", xvm_json_text(g.name), "condition", condition, "state",
                      ha_guest_state_name(g.state), "host", node_name(st, g.owner), "target",
-                     node_name(st, g.target), "managed", g.managed, "enabled", g.enabled,
-                     "want_run", g.want_run, "recalled", g.recalled, "failed", g.failed,
-                     "quarantined", g.quarantined, "preempted", g.preempted, "incarnation",
-                     (json_int_t)g.inc, "migration",
+                     node_name(st, g.target), "managed", g.managed, "external", g.external,
+                     "enabled", g.enabled, "want_run", g.want_run, "recalled", g.recalled, "failed",
+                     g.failed, "quarantined", g.quarantined, "preempted", g.preempted,
+                     "incarnation", (json_int_t)g.inc, "migration",
                      (json_int_t)g.mig, "priority", g.priority, "memory_kib",
                      (json_int_t)g.memory_kib, "restarts", (json_int_t)g.restarts, "transfer",
                      transfer_json(g.transfer), "why", xvm_json_text(g.why));
@@ -296,7 +315,7 @@ static json_t *head_json(const struct status *st, const struct ha_config *config
 
     return json_pack(
         "{s:s, s:o, s:o, s:o, s:b, s:s, s:o, s:{s:I, s:o}, s:b, s:b, s:b, s:I, s:b, "
-        "s:b, s:b, s:b, s:b, s:b, s:I, s:I, s:o, s:o, s:{s:b, s:b, s:I, s:b}}",
+        "s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:I, s:o, s:o, s:{s:b, s:b, s:I, s:b}}",
         "version", XVM_VERSION, "cluster",
         xvm_json_text(config != NULL ? config->cluster_name : ""), "self", node_name(st, s->self),
         "coordinator", node_name(st, s->coordinator), "quorate", s->quorate, "phase",
@@ -304,9 +323,9 @@ static json_t *head_json(const struct status *st, const struct ha_config *config
         (json_int_t)s->epoch.number, "host", node_name(st, s->epoch.node), "founded", s->founded,
         "synced", s->synced, "waiting", s->waiting, "lease_ms", (json_int_t)lease, "lapsed",
         s->lapsed, "unheard", s->unheard, "keeper", s->keeper, "armed", s->armed, "leaving",
-        s->leaving, "empty", s->empty, "head", (json_int_t)s->head.i, "stable",
-        (json_int_t)s->stable.i, "survivor", node_name(st, s->survivor), "survivor_why",
-        xvm_json_text(s->survivor_why), "disk", "configured", s->disk_configured, "needed",
+        s->leaving, "empty", s->empty, "frozen", s->frozen, "looking", s->looking, "head",
+        (json_int_t)s->head.i, "stable", (json_int_t)s->stable.i, "survivor",
+        node_name(st, s->survivor), "survivor_why", xvm_json_text(s->survivor_why), "disk", "configured", s->disk_configured, "needed",
         s->disk_on, "age_ms", (json_int_t)s->disk_age_ms, "pilled", s->pilled);
 }
 
@@ -333,6 +352,7 @@ static void lists_json(struct status *st, json_t *all)
     for (size_t i = 0; i < st->s.nguests; i++)
         json_array_append_new(guests, guest_json(st, i));
     st->attention = json_array();
+    note_freeze(st);
     for (size_t i = 0; i < st->s.nhosts; i++)
         json_array_append_new(hosts, host_json(st, i));
     json_array_extend(st->attention, guest_notes);
@@ -345,7 +365,8 @@ static void lists_json(struct status *st, json_t *all)
 
 json_t *xvm_status_json(const struct ha *core, ha_ms now, const struct ha_config *config)
 {
-    struct status st = {.core = core, .now = now};
+    struct status st = {
+        .core = core, .now = now, .cluster = config != NULL ? config->cluster_name : ""};
     json_t *all = NULL;
 
     ha_status(core, now, &st.s);

@@ -23,11 +23,15 @@ static bool is_me(const struct ha *ha, ha_node node, const struct ha_uuid *boot)
 /* A daemon that was stopped for a while first hears its keeper out: the lease may have gone on. */
 static bool lapsed(const struct ha *ha)
 {
-    return ha->lapse_noticed && ha->now >= ha->lapse_noticed + HEAR_OUT;
+    return !ha->frozen && ha->lapse_noticed && ha->now >= ha->lapse_noticed + HEAR_OUT;
 }
 
 static void notice_lapse(struct ha *ha)
 {
+    if (ha->frozen) {
+        ha->lapse_noticed = 0;
+        return;
+    }
     if (ha->now < ha->lapse_at)
         ha->lapse_noticed = 0;
     else if (!ha->lapse_noticed)
@@ -174,9 +178,18 @@ static void stop(struct ha *ha, uint32_t i, const struct ha_guest_fact *g)
     }
 }
 
-/* Not to be stopped, given back, or moved by stop and start. */
-static bool keep_running(const struct ha *ha, const struct ha_guest_fact *g)
+/* Somebody else is its captain: tagged where it runs, ended with the lease, else left alone. */
+static bool external(const struct ha *ha, uint32_t i)
 {
+    const struct ha_guest_config *c = ha_guest_config(ha, i);
+    return c && c->external;
+}
+
+/* Not to be stopped, given back, or moved by stop and start. */
+static bool keep_running(const struct ha *ha, uint32_t i, const struct ha_guest_fact *g)
+{
+    if (external(ha, i))
+        return true;
     return ha_wanted(g) && !g->recall && !g->preempted && !ha->leaving;
 }
 
@@ -193,7 +206,7 @@ static void act_create(struct ha *ha, uint32_t i)
         tell_stopped(ha, i, g->inc);
         return;
     }
-    if (!keep_running(ha, g)) { /* never created: given back */
+    if (!keep_running(ha, i, g)) { /* never created: given back */
         l->release = HA_RELEASE_STOPPED;
         l->release_inc = g->inc;
         tell_stopped(ha, i, g->inc);
@@ -215,7 +228,7 @@ static void act_create(struct ha *ha, uint32_t i)
 
 static void act_unpause(struct ha *ha, uint32_t i, const struct ha_guest_fact *g)
 {
-    if (!keep_running(ha, g)) {
+    if (!keep_running(ha, i, g)) {
         destroy(ha, i, g, HA_RELEASE_STOPPED);
         return;
     }
@@ -252,7 +265,7 @@ static void act_running(struct ha *ha, uint32_t i, const struct ha_guest_fact *g
         }
         return;
     }
-    if (!keep_running(ha, g)) {
+    if (!keep_running(ha, i, g)) {
         stop(ha, i, g);
         return;
     }
@@ -265,6 +278,8 @@ static void act_running(struct ha *ha, uint32_t i, const struct ha_guest_fact *g
 static void act_owned(struct ha *ha, uint32_t i, const struct ha_guest_fact *g)
 {
     struct ha_local *l = &ha->locals[i];
+    if (external(ha, i) && l->copy.state != HA_COPY_RUNNING)
+        return; /* paused, or on its way by its captain's will */
     switch (l->copy.state) {
     case HA_COPY_PAUSED:
         act_unpause(ha, i, g);
@@ -291,6 +306,12 @@ static void act_owned(struct ha *ha, uint32_t i, const struct ha_guest_fact *g)
 static void act_adopt(struct ha *ha, uint32_t i, const struct ha_guest_fact *g)
 {
     struct ha_local *l = &ha->locals[i];
+    if (l->copy.state != HA_COPY_RUNNING && external(ha, i)) {
+        l->release = HA_RELEASE_OTHER; /* when it runs again it is told again */
+        l->release_inc = g->inc;
+        tell_stopped(ha, i, g->inc);
+        return;
+    }
     if (l->copy.state != HA_COPY_RUNNING) {
         destroy(ha, i, g, HA_RELEASE_CRASH); /* it stopped running meanwhile */
         return;
@@ -345,7 +366,7 @@ static void act_stranger(struct ha *ha, uint32_t i, const struct ha_guest_fact *
     bool ownerless = c->inc && c->inc == g->inc && !g->owner;
     if (ownerless && (c->state != HA_COPY_RUNNING || !ha_wanted(g) || !HA_GUARD(ha, ADOPT)))
         leftover = true;
-    if (leftover || refused) {
+    if ((leftover || refused) && !external(ha, i)) {
         destroy(ha, i, g, 0);
         return;
     }
@@ -446,6 +467,8 @@ static void act_guest(struct ha *ha, uint32_t i)
         act_lapsed(ha, i, g);
         return;
     }
+    if (ha->frozen)
+        return;
     if (!ha->stable_known || !ha_settled(ha) || !ha->inventory || l->unsure)
         return;
     if (l->copy.worker && l->have) {
@@ -529,8 +552,10 @@ static void tell_fences(struct ha *ha)
 uint8_t ha_host_flags(const struct ha *ha)
 {
     return (uint8_t)((ha->inventory ? HA_HOST_INVENTORY : 0) | (ha->keeper ? HA_HOST_KEEPER : 0) |
-                     (ha->armed ? HA_HOST_ARMED : 0) | (ha->log.failed ? HA_HOST_NO_JOURNAL : 0) |
-                     (ha_disk_ok(ha) ? HA_HOST_DISK : 0));
+                     (ha_armed(ha) ? HA_HOST_ARMED : 0) |
+                     (ha->log.failed ? HA_HOST_NO_JOURNAL : 0) |
+                     (ha_disk_ok(ha) ? HA_HOST_DISK : 0) |
+                     (ha->frozen && !ha->armed ? HA_HOST_FROZEN : 0));
 }
 
 static void tell_host(struct ha *ha)
@@ -574,6 +599,11 @@ static void look(struct ha *ha)
             g->asked_index > need)
             need = g->asked_index;
     }
+    const struct ha_host_fact *self = ha_facts_host(&ha->stable, ha->self);
+    bool thawed = ha->stable_known && !ha->stable.frozen &&
+                  (ha->stable.looking || (self && self->unarmed));
+    if (thawed && ha->stable.thaw_at > need)
+        need = ha->stable.thaw_at;
     if (need <= ha->look_index || ha->look_asked >= need)
         return;
     ha->look_asked = ha->stable_i;
@@ -591,6 +621,7 @@ void ha_acts(struct ha *ha)
         return;
     }
     ha->busy = false;
+    ha_freeze_update(ha);
     notice_lapse(ha);
     bool unsure = !ha->inventory;
     for (uint32_t i = 0; i < ha->nlocals; i++) {

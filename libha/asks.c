@@ -375,6 +375,13 @@ static void ask_guest(struct ha *ha, const struct ha_ask *ask, struct ha_outcome
         return;
     }
     uint32_t i = (uint32_t)(g - ha->prop.guests);
+    const struct ha_guest_config *c = ha_guest_config(ha, i);
+    if (c && c->external && ask->command != HA_CMD_CLEAR) {
+        OUTCOME(o, -EPERM,
+                "%s is managed elsewhere (`managed: external`): its orchestrator starts, stops and "
+                "moves it, and nobody else", g->name);
+        return;
+    }
     if (ask->command == HA_CMD_MOVE) {
         ask_move(ha, ask, i, o);
     } else if (ask->command == HA_CMD_MOVE_CANCEL) {
@@ -503,6 +510,12 @@ static void ask_host(struct ha *ha, const struct ha_ask *ask, struct ha_outcome 
 
 static void ask(struct ha *ha, const struct ha_ask *ask, struct ha_outcome *o)
 {
+    bool cluster = ask->command == HA_CMD_FREEZE || ask->command == HA_CMD_THAW ||
+                   ask->command == HA_CMD_CHAIR;
+    if (ha->prop.frozen && !cluster && ask->command < HA_CMD_COUNT) {
+        OUTCOME(o, -EBUSY, "the cluster is frozen, nothing is changed: `xvmhactl thaw` first");
+        return;
+    }
     switch (ask->command) {
     case HA_CMD_START:
     case HA_CMD_STOP:
@@ -527,6 +540,17 @@ static void ask(struct ha *ha, const struct ha_ask *ask, struct ha_outcome *o)
     case HA_CMD_MAINTENANCE_OFF:
         ask_host(ha, ask, o);
         ha->decide_due = true; /* the facts come with the next round */
+        break;
+    case HA_CMD_FREEZE:
+    case HA_CMD_CHAIR:
+        if (ha->half) {
+            OUTCOME(o, -EAGAIN, "half of the hosts are missing: first they are confirmed dead");
+            break;
+        }
+        /* fall through */
+    case HA_CMD_THAW:
+        o->code = ha_ask_cluster(ha, ask, o->text, sizeof o->text);
+        ha->decide_due = true;
         break;
     default:
         OUTCOME(o, -EOPNOTSUPP, "the coordinator does not know this command: upgrade it");
@@ -561,6 +585,10 @@ void ha_decide_asks(struct ha *ha)
                   p->ask.who, o.text);
         if (o.code < 0) {
             send_answer(ha, p->from, p->instance, p->ask.id, o.code, o.text);
+            continue;
+        }
+        if (ha->half && p->ask.command == HA_CMD_THAW) { /* stable only once the other is dead */
+            send_answer(ha, p->from, p->instance, p->ask.id, 0, o.text);
             continue;
         }
         p->index = ha->prop_i;

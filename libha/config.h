@@ -124,6 +124,7 @@ struct ha_guest_config {
     unsigned restart_limit;    /* restarts within restart_window_ms before it counts as failed */
     ha_ms restart_window_ms;
     ha_ms restart_delay_ms;    /* back-off after a failure; doubles up to 32 times it */
+    bool external;             /* started, stopped and moved by somebody else: only guarded here */
     uint8_t move_type;         /* enum ha_move_kind, when the operator names none; 0: live */
     uint8_t move_fallback;     /* enum ha_move_fallback */
     uint32_t *needs; /* labels that a host must have, as indices into the configuration's */

@@ -253,6 +253,10 @@ struct ha {
     ha_ms bound_at;      /* earlier leases are over then; INT64_MAX: not applied yet */
     uint32_t bound_told; /* in this view */
     ha_ms disk_some_since, disk_none_since; /* coordinator: some host, none, has the disk; 0: no */
+    bool frozen;           /* this host reacts to nothing */
+    bool keeper_frozen;    /* the keeper said so before this daemon gave it orders */
+    uint64_t thaw_seq;     /* first orders after the latest thaw */
+    bool handover;         /* another host is to coordinate: once that is stable */
 
     /* this host's guests (acts.c) */
     bool inventory;
@@ -435,6 +439,13 @@ void ha_placing_forget(struct ha *ha);
 void ha_decide_places(struct ha *ha, size_t nready);
 void ha_move_failed(struct ha *ha, uint32_t guest);
 ha_node ha_place_elsewhere(struct ha *ha, uint32_t guest, char *ret_why, size_t size);
+/* freeze.c */
+void ha_freeze_update(struct ha *ha);
+bool ha_armed(const struct ha *ha);
+bool ha_still_looking(const struct ha *ha);
+void ha_decide_looked(struct ha *ha);
+/* FREEZE, THAW, CHAIR at the coordinator. 0 or a negative errno, with a sentence. */
+int ha_ask_cluster(struct ha *ha, const struct ha_ask *ask, char *ret_text, size_t size);
 /* transfer.c */
 void ha_transfer_event(struct ha *ha, const struct ha_transfer *transfer);
 void ha_transfer_deliver(struct ha *ha, ha_node from, struct ha_get *get);

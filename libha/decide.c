@@ -109,6 +109,7 @@ void ha_decide(struct ha *ha)
     if (ha_epoch_cmp(ha_log_key(&ha->log).e, ha->e) != 0)
         decide_begin(ha); /* rule 5: an open coordinator's first fact */
     if (!ha_uuid_zero(&ha->prop.cluster)) {
+        ha_freeze_update(ha);
         ha_decide_hosts(ha);
         ha_decide_asks(ha);
         if (!ha->half)
@@ -303,6 +304,7 @@ static void tell_host(struct ha *ha, struct ha_member *m, const struct ha_tell *
         m->report.keeper = t->how & HA_HOST_KEEPER;
         m->report.no_journal = t->how & HA_HOST_NO_JOURNAL;
         m->report.armed = t->how & HA_HOST_ARMED;
+        m->report.frozen = t->how & HA_HOST_FROZEN;
         m->report.nguests = t->guest;
         m->report.memory_kib = t->inc;
         m->report.config_hash = t->mig;

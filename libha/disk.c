@@ -5,7 +5,8 @@
  * the disk (ha_disk_bound() says why that kills), when no lease from before that is left, and when
  * it has said so and that is a fact. Only against a bound host a pill proves anything. When no host
  * at all has the disk any more but they see each other, a fact frees them all, and nobody is
- * stopped; a host that is lost does not hear of it, and stays bound in the facts, too. */
+ * stopped; a host that is lost does not hear of it, and stays bound in the facts, too. Freezing frees
+ * all hosts as well, in the facts at once: who was frozen is bound again only by a later decision. */
 #include "core.h"
 
 enum { NONE_FOR = 1000 }; /* ms that nobody must have the disk: daemons start anew, too */
@@ -104,7 +105,8 @@ void ha_disk_tell(struct ha *ha)
     const struct ha_facts *f = &ha->log.head;
     const struct ha_host_fact *self = ha_facts_host(f, ha->self);
     say_late(ha);
-    if (ha->orders.disk != HA_DISK_ON || ha->bound_at == INT64_MAX || !is_me(ha, self) ||
+    if (ha->frozen || ha->orders.disk != HA_DISK_ON || ha->bound_at == INT64_MAX ||
+        !is_me(ha, self) ||
         (self->disk_ms && self->disk_gen == ha->orders.disk_gen) ||
         ha->bound_told == ha->orders.disk_gen)
         return;
@@ -191,6 +193,10 @@ static bool needed(struct ha *ha)
 
 void ha_decide_disk(struct ha *ha)
 {
+    if (ha->prop.frozen) { /* whoever freezes also ends the need for the disk (apply_freeze) */
+        ha->disk_none_since = ha->disk_some_since = 0;
+        return;
+    }
     bool want = needed(ha);
     struct ha_fact fact = {
         .kind = HA_FACT_DISK, .level = want, .lease_ms = want ? ha->config->disk.timeout_ms : 0};
@@ -268,6 +274,9 @@ ha_ms ha_pill_wait(const struct ha *ha, const struct ha_host_fact *h, const char
     if (d == 0 && !HA_GUARD(ha, DISK_BOUND))
         d = ha->config->disk.timeout_ms;
     if (d == 0)
+        return -1;
+    *ret_why = "it was frozen, and has not said since that its watchdog is armed";
+    if (h->unarmed && HA_GUARD(ha, THAW_ARMED))
         return -1;
     *ret_why = "it had no armed watchdog when it was last heard of";
     if (!armed(ha, h, &w))

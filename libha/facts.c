@@ -170,7 +170,7 @@ static bool note_fits(const struct ha_host_fact *h, const struct ha_fact *f)
 static bool disk_fits(const struct ha_facts *facts, const struct ha_fact *f)
 {
     if (f->kind == HA_FACT_DISK)
-        return facts->disk_gen < UINT32_MAX && facts->disk_on != (f->level == 1) &&
+        return !facts->frozen && facts->disk_gen < UINT32_MAX && facts->disk_on != (f->level == 1) &&
                (f->level == 0 || (f->level == 1 && f->lease_ms > 0));
     const struct ha_host_fact *h = ha_facts_host(facts, f->host);
     return h && h->state == HA_HOST_IN && ha_uuid_eq(&h->boot, &f->boot) && facts->disk_on &&
@@ -218,6 +218,38 @@ static bool guest_fits(const struct ha_facts *facts, const struct ha_fact *f)
     }
 }
 
+/* The host that would coordinate if all logs were equal; NULL: none. */
+static struct ha_host_fact *most_senior(const struct ha_facts *facts)
+{
+    struct ha_host_fact *first = NULL;
+    for (size_t i = 0; i < facts->nhosts; i++) {
+        const struct ha_host_fact *h = &facts->hosts[i];
+        if (h->state == HA_HOST_IN && (!first || h->in_index < first->in_index))
+            first = (struct ha_host_fact *)h;
+    }
+    return first;
+}
+
+/* What is about the cluster as a whole. */
+static bool cluster_fits(const struct ha_facts *facts, const struct ha_fact *f)
+{
+    const struct ha_host_fact *h;
+    switch (f->kind) {
+    case HA_FACT_FREEZE:
+        return !facts->frozen && facts->nhosts > 0;
+    case HA_FACT_THAW:
+        return facts->frozen && f->inc == facts->froze_at;
+    case HA_FACT_LOOKED:
+        return facts->looking && f->inc == facts->thaw_at;
+    case HA_FACT_CHAIR:
+        h = ha_facts_host(facts, f->host);
+        return h && h->state == HA_HOST_IN && ha_uuid_eq(&h->boot, &f->boot) &&
+               h != most_senior(facts);
+    default:
+        return false;
+    }
+}
+
 bool ha_facts_fits(const struct ha_facts *facts, const struct ha_fact *f)
 {
     switch (f->kind) {
@@ -243,6 +275,11 @@ bool ha_facts_fits(const struct ha_facts *facts, const struct ha_fact *f)
     case HA_FACT_DISK:
     case HA_FACT_BOUND:
         return disk_fits(facts, f);
+    case HA_FACT_FREEZE:
+    case HA_FACT_THAW:
+    case HA_FACT_LOOKED:
+    case HA_FACT_CHAIR:
+        return cluster_fits(facts, f);
     case HA_FACT_REGISTER:
         return facts->nguests < HA_GUESTS_MAX && !ha_facts_guest(facts, f->name);
     case HA_FACT_WANT:
@@ -319,6 +356,8 @@ static void apply_in(struct ha_facts *facts, struct ha_host_fact *h, const struc
     if (h->state != HA_HOST_IN || !same)
         h->in_index = index;
     free_guests(facts, h->node, &f->boot, true);
+    /* another life has never been frozen; this one has to say that its watchdog is armed again */
+    h->unarmed = facts->frozen || (h->unarmed && same && !f->want_run);
     h->state = HA_HOST_IN;
     h->ordered = false;
     h->boot = f->boot;
@@ -412,6 +451,45 @@ static void apply_disk(struct ha_facts *facts, const struct ha_fact *f)
     for (size_t i = 0; i < facts->nhosts; i++)
         if (facts->hosts[i].state == HA_HOST_IN)
             facts->hosts[i].disk_ms = 0;
+}
+
+/* Frozen hosts go without watchdog and lease, so from here on no time that passes proves anything
+ * about the lives that are here, until each of them says that it is armed again. Nor does a poison
+ * pill: nobody needs the shared disk any more, until that is decided anew, after the thaw. */
+static void apply_freeze(struct ha_facts *facts, uint64_t index)
+{
+    facts->frozen = true;
+    facts->looking = false;
+    facts->froze_at = index;
+    for (size_t i = 0; i < facts->nhosts; i++) {
+        facts->hosts[i].unarmed = true;
+        facts->hosts[i].armed = false;
+        facts->hosts[i].disk_ms = 0;
+    }
+    if (!facts->disk_on)
+        return;
+    facts->disk_on = false;
+    facts->disk_ms = 0;
+    facts->disk_id = (struct ha_uuid){{0}};
+    facts->disk_gen++;
+}
+
+static void apply_cluster(struct ha_facts *facts, const struct ha_fact *f, uint64_t index)
+{
+    if (f->kind == HA_FACT_FREEZE) {
+        apply_freeze(facts, index);
+    } else if (f->kind == HA_FACT_THAW) {
+        facts->frozen = false;
+        facts->looking = true; /* who knows what was done by hand meanwhile */
+        facts->thaw_at = index;
+    } else if (f->kind == HA_FACT_LOOKED) {
+        facts->looking = false;
+    } else {
+        struct ha_host_fact *first = most_senior(facts), *h = ha_facts_host(facts, f->host);
+        uint64_t index_of_first = first->in_index;
+        first->in_index = h->in_index;
+        h->in_index = index_of_first;
+    }
 }
 
 static int apply_register(struct ha_facts *facts, const struct ha_fact *f, uint64_t index)
@@ -605,6 +683,12 @@ int ha_facts_apply(struct ha_facts *facts, const struct ha_fact *f, uint64_t ind
     case HA_FACT_DISK:
     case HA_FACT_BOUND:
         apply_disk(facts, f);
+        break;
+    case HA_FACT_FREEZE:
+    case HA_FACT_THAW:
+    case HA_FACT_LOOKED:
+    case HA_FACT_CHAIR:
+        apply_cluster(facts, f, index);
         break;
     case HA_FACT_WANT:
     case HA_FACT_CLEAR:

@@ -47,6 +47,10 @@ enum ha_fact_kind {
                         of the guest it gives way to; 0: nobody in particular */
     HA_FACT_MAINT, /* an operator empties a host (level: ha_maint; how: ha_maint_how; name: who), or
                       that is over */
+    HA_FACT_FREEZE, /* an operator: from here on nobody reacts to anything */
+    HA_FACT_THAW,   /* and from here on everybody does; inc: index of the FREEZE it ends */
+    HA_FACT_LOOKED, /* every host has looked round since the THAW at index inc */
+    HA_FACT_CHAIR,  /* an operator: the host is the most senior one from here on */
     HA_FACT_COUNT
 };
 
@@ -101,11 +105,12 @@ struct ha_fact {
                        MIG: ha_move_kind */
     bool armed;     /* IN */
     ha_ms lease_ms, watchdog_ms; /* IN: the X and W that host works by */
-    bool want_run;  /* WANT REGISTER */
+    bool want_run;  /* WANT REGISTER; IN: `armed` was said with the latest THAW known */
     bool enabled;   /* WANT REGISTER */
     bool failed;    /* RELEASED: this was one failure too many */
     uint32_t guest; /* index of the guest, all guest facts */
-    char name[HA_NAME_MAX]; /* REGISTER: of the guest; CONF ORDER CALM: who, for an operator's word */
+    char name[HA_NAME_MAX]; /* REGISTER: of the guest; CONF ORDER CALM FREEZE THAW CHAIR: who,
+                               for an operator's word */
     uint64_t inc;   /* ASSIGN ADOPT RUN RELEASED; MIG: the incarnation at the target */
     uint64_t old_inc; /* ADOPT: what is on the copy now; PREEMPT: see there; MIG RECALL: 1: by the
                          planner, nobody asked for it */
@@ -138,6 +143,7 @@ struct ha_host_fact {
     uint32_t disk_gen; /* of the decision that disk_ms follows */
     uint8_t maint;     /* ha_maint */
     bool maint_force;
+    bool unarmed;      /* it was frozen, and has not said since that its watchdog is armed again */
 };
 
 struct ha_guest_fact {
@@ -182,6 +188,9 @@ struct ha_facts {
     uint32_t disk_gen;           /* decisions about that so far */
     ha_ms disk_ms;               /* D, with disk_on */
     struct ha_uuid disk_id;      /* and which disk that is */
+    bool frozen;       /* nobody reacts */
+    bool looking;      /* thawed, and not every host has looked round since */
+    uint64_t froze_at, thaw_at; /* index of the latest of each, 0: never */
     struct ha_host_fact hosts[HA_HOSTS_MAX];
     size_t nhosts;
     struct ha_guest_fact *guests;
@@ -203,6 +212,7 @@ void ha_fact_encode(struct ha_put *put, const struct ha_fact *fact);
 /* 0, -EBADMSG for garbage, -ENOTSUP for a kind of a newer version. */
 int ha_fact_decode(const void *data, size_t len, struct ha_fact *ret_fact);
 void ha_facts_encode(struct ha_put *put, const struct ha_facts *facts);
+/* 0, -EBADMSG for garbage, -ENOTSUP if only a newer version may read it, -ENOMEM. */
 int ha_facts_decode(struct ha_get *get, struct ha_facts *facts);
 
 struct ha_host_fact *ha_facts_host(const struct ha_facts *facts, ha_node node); /* NULL: unknown */

@@ -7,7 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FACT_VERSION = 1, SNAPSHOT_VERSION = 1 };
+/* A snapshot opens with a u16: the version that wrote it, and in the upper byte the oldest
+ * version that may read it. What an older version may pass over is appended; what it must not
+ * miss (that the cluster is frozen, for it would take time for a proof of death) raises the
+ * upper byte for as long as it is there, and it refuses. */
+enum { FACT_VERSION = 1, SNAPSHOT_VERSION = 2, SNAPSHOT_FROZEN = 2 };
 
 static void put_voters(struct ha_put *put, const struct ha_fact *f)
 {
@@ -115,6 +119,15 @@ void ha_fact_encode(struct ha_put *put, const struct ha_fact *f)
     case HA_FACT_BEGIN:
         ha_put_u32(put, f->host);
         break;
+    case HA_FACT_FREEZE:
+    case HA_FACT_THAW:
+    case HA_FACT_LOOKED:
+    case HA_FACT_CHAIR:
+        ha_put_u32(put, f->host);
+        ha_put_uuid(put, &f->boot);
+        ha_put_u64(put, f->inc);
+        ha_put_name(put, f->name);
+        break;
     case HA_FACT_COUNT:
         break;
     }
@@ -202,6 +215,15 @@ static void get_fields(struct ha_get *get, struct ha_fact *f)
     case HA_FACT_BEGIN:
         f->host = ha_get_u32(get);
         break;
+    case HA_FACT_FREEZE:
+    case HA_FACT_THAW:
+    case HA_FACT_LOOKED:
+    case HA_FACT_CHAIR:
+        f->host = ha_get_u32(get);
+        f->boot = ha_get_uuid(get);
+        f->inc = ha_get_u64(get);
+        ha_get_name(get, f->name);
+        break;
     case HA_FACT_COUNT:
         break;
     }
@@ -223,12 +245,32 @@ int ha_fact_decode(const void *data, size_t len, struct ha_fact *ret_fact)
     return get.failed ? -EBADMSG : 0;
 }
 
+/* What is about the cluster as a whole came later: it is in every host's record, where there is
+ * room for more, and older versions pass it over. */
+static void put_cluster(struct ha_put *put, const struct ha_facts *facts)
+{
+    ha_put_u8(put, (uint8_t)(facts->frozen | facts->looking << 1));
+    ha_put_u64(put, facts->froze_at);
+    ha_put_u64(put, facts->thaw_at);
+}
+
+static void get_cluster(struct ha_get *get, struct ha_facts *facts)
+{
+    if (get->failed || get->left == 0)
+        return; /* written before there was more */
+    uint8_t flags = ha_get_u8(get);
+    facts->frozen = flags & 1;
+    facts->looking = flags & 2;
+    facts->froze_at = ha_get_u64(get);
+    facts->thaw_at = ha_get_u64(get);
+}
+
 static void put_host(struct ha_put *put, const struct ha_host_fact *h)
 {
     ha_put_u32(put, h->node);
     ha_put_u8(put, (uint8_t)h->state);
     ha_put_u8(put, (uint8_t)(h->voter | h->armed << 1 | h->distrusted << 2 | h->tried << 3 |
-                             h->ordered << 4));
+                             h->ordered << 4 | h->unarmed << 5));
     ha_put_uuid(put, &h->boot);
     ha_put_uuid(put, &h->machine);
     ha_put_uuid(put, &h->journal);
@@ -280,6 +322,7 @@ static void get_host(struct ha_get *get, struct ha_host_fact *h)
     h->distrusted = flags & 4;
     h->tried = flags & 8;
     h->ordered = flags & 16;
+    h->unarmed = flags & 32;
     h->boot = ha_get_uuid(get);
     h->machine = ha_get_uuid(get);
     h->journal = ha_get_uuid(get);
@@ -385,9 +428,17 @@ static void get_guest(struct ha_get *get, struct ha_guest_fact *g)
         get->failed = true;
 }
 
+static unsigned oldest_reader(const struct ha_facts *facts)
+{
+    bool unarmed = facts->frozen || facts->looking;
+    for (size_t i = 0; i < facts->nhosts; i++)
+        unarmed |= facts->hosts[i].unarmed;
+    return unarmed ? SNAPSHOT_FROZEN : 0;
+}
+
 void ha_facts_encode(struct ha_put *put, const struct ha_facts *facts)
 {
-    ha_put_u16(put, SNAPSHOT_VERSION);
+    ha_put_u16(put, (uint16_t)(SNAPSHOT_VERSION | oldest_reader(facts) << 8));
     ha_put_uuid(put, &facts->cluster);
     ha_put_u32(put, facts->tbl);
     ha_put_u64(put, facts->next_inc);
@@ -399,6 +450,7 @@ void ha_facts_encode(struct ha_put *put, const struct ha_facts *facts)
         ha_put_u32(put, 0);
         put_host(put, &facts->hosts[i]);
         put_disk(put, facts);
+        put_cluster(put, facts);
         ha_put_patch_u32(put, at, (uint32_t)(put->n - at - 4));
     }
     ha_put_u32(put, (uint32_t)facts->nguests);
@@ -450,7 +502,9 @@ static int get_guests(struct ha_get *get, struct ha_facts *facts)
 int ha_facts_decode(struct ha_get *get, struct ha_facts *facts)
 {
     ha_facts_done(facts);
-    (void)ha_get_u16(get);
+    unsigned version = ha_get_u16(get);
+    if (version >> 8 > SNAPSHOT_VERSION)
+        return -ENOTSUP;
     facts->cluster = ha_get_uuid(get);
     facts->tbl = ha_get_u32(get);
     facts->next_inc = ha_get_u64(get);
@@ -464,6 +518,7 @@ int ha_facts_decode(struct ha_get *get, struct ha_facts *facts)
         facts->hosts[i] = (struct ha_host_fact){0};
         get_host(&record, &facts->hosts[i]);
         get_disk(&record, facts);
+        get_cluster(&record, facts);
         if (record.failed)
             return -EBADMSG;
     }

@@ -65,6 +65,8 @@ static void release(struct ha *ha, uint32_t i, uint8_t how)
     struct ha_guest_fact *g = &ha->prop.guests[i];
     const struct ha_guest_config *c = ha_guest_config(ha, i);
     struct ha_desk *desk = &ha->desks[i];
+    if (c && c->external)
+        how = HA_RELEASE_STOPPED; /* whoever is its captain wanted that */
     bool failure = is_failure(how) && ha_wanted(g);
     struct ha_fact fact = {.kind = HA_FACT_RELEASED, .guest = i, .inc = g->inc, .how = how};
     fact.failed = failure && c && g->restarts + 1 > c->restart_limit;
@@ -253,6 +255,9 @@ static bool hosts_settling(const struct ha *ha)
 static bool may_start(const struct ha *ha, uint32_t i)
 {
     const struct ha_guest_fact *g = &ha->prop.guests[i];
+    const struct ha_guest_config *c = ha_guest_config(ha, i);
+    if (c && c->external) /* never started, but taken over where it runs */
+        return g->state == HA_GUEST_FREE && ha->desks[i].copies;
     return g->state == HA_GUEST_FREE && ha_wanted(g) && !g->failed && !g->quarantined &&
            ha_guest_config(ha, i) && !ha_guest_undefined(ha, i);
 }
@@ -268,11 +273,17 @@ static bool ready_to_start(struct ha *ha, uint32_t i)
         adopt(ha, i);
         return false;
     }
+    if (ha_guest_config(ha, i)->external)
+        return false;
     if (ha->now < desk->not_before) {
         ha_wake(ha, desk->not_before);
         return false;
     }
     if ((g->inc == 0 || (g->loose && HA_GUARD(ha, LET_GO))) && !inventories_known(ha, i)) {
+        ha_wake(ha, ha->now + 1000);
+        return false;
+    }
+    if (ha_still_looking(ha)) { /* it may have been started by hand while the cluster was frozen */
         ha_wake(ha, ha->now + 1000);
         return false;
     }
@@ -346,6 +357,9 @@ static void decide_calm(struct ha *ha, uint32_t i)
 void ha_decide_guests(struct ha *ha)
 {
     decide_register(ha);
+    if (ha->prop.frozen)
+        return;
+    ha_decide_looked(ha);
     for (uint32_t i = 0; i < ha->prop.nguests && i < ha->ndesks; i++) {
         decide_owner_told(ha, i);
         decide_mig(ha, i);

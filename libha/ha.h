@@ -136,6 +136,10 @@ enum ha_command {
     HA_CMD_EVACUATE,       /* host: empty it; text: "force" or nothing */
     HA_CMD_MAINTENANCE_ON, /* the same, and it gets no guests until */
     HA_CMD_MAINTENANCE_OFF,
+    HA_CMD_FREEZE,         /* nobody reacts to anything, until: */
+    HA_CMD_THAW,
+    HA_CMD_CHAIR,          /* host: it coordinates from here on */
+    HA_CMD_COUNT
 };
 
 /* How a transfer goes; not a fact: what was heard last. */
@@ -213,6 +217,7 @@ struct ha_event {
                 disk_gen; /* it grants no lease without the disk, by this decision; 0: it does */
             struct ha_uuid disk_id; /* which disk that was */
             bool pilled;            /* it has read a poison pill for this life: the host will die */
+            bool frozen;          /* by its orders, perhaps an earlier daemon's */
             const struct ha_peer_beat *peers;
             size_t npeers;
         } keeper;
@@ -337,7 +342,8 @@ enum ha_severity {
     X(SURVIVOR,        "survivor")        /* two hosts: who would survive a split */          \
     X(DISK,            "shared-disk")     /* lost, back, needed or not */     \
     X(GUEST_PREEMPT,   "guest-preempted") /* stopped to make room */                     \
-    X(HOST_MAINT,      "host-maintenance") /* is emptied, or that is over */
+    X(HOST_MAINT,      "host-maintenance") /* is emptied, or that is over */ \
+    X(FREEZE,          "freeze")          /* frozen, thawed */
 /* clang-format on */
 
 enum ha_report {
@@ -367,6 +373,7 @@ struct ha_keeper_orders {
     ha_ms beat_ms, lease_ms, watchdog_ms;
     bool empty;                       /* nothing of any guest is on this host */
     bool disarm;                      /* a stable fact says disarmed (only obeyed when empty) */
+    bool frozen;                      /* a stable fact says frozen: no watchdog, whatever is here */
     struct {
         ha_node node;
         struct ha_uuid boot;
@@ -517,6 +524,7 @@ struct ha_host_status {
     bool disk_ok;           /* it reads and writes the shared disk */
     bool disk_bound;        /* its lease needs the disk: a poison pill ends it for certain */
     ha_ms disk_age_ms; /* since its slot on the disk was seen to change; -1: never, by this host */
+    bool frozen;            /* it says that it reacts to nothing, and has no watchdog armed */
     uint64_t memory_kib, memory_used_kib;
     unsigned maintenance;   /* 0: no; 1: it is being emptied; 2: in maintenance */
     unsigned leaving;       /* guests that still are to leave it for that */
@@ -528,6 +536,7 @@ struct ha_guest_status {
     const char *name;
     enum ha_guest_state state;
     bool managed;  /* in the configuration of this host */
+    bool external; /* by its word, somebody else starts, stops and moves it */
     bool enabled;
     bool want_run;
     bool failed;      /* restart limit used up */
@@ -558,6 +567,8 @@ struct ha_status {
     uint64_t head_hash; /* hash of the log up to head */
     bool founded;       /* there is a lineage */
     bool synced;        /* this host is a synced member of an open epoch */
+    bool frozen;        /* nobody reacts to anything, until an operator thaws the cluster */
+    bool looking;       /* thawed, and not every host has looked round since */
     bool waiting;       /* validly waiting: no quorum, not founded, or not admitted yet */
     ha_ms lease_until;
     bool lapsed;        /* there was a lease, and it is over: this host's guests are ended */

@@ -22,8 +22,12 @@ static void decide_in(struct ha *ha, struct ha_member *m)
      * in a later exchange */
     if (h->state == HA_HOST_DEAD && same && h->conf_index > ha->base.i)
         return;
-    bool terms = h->armed == m->report.armed && h->lease_ms == m->report.lease_ms &&
-                 h->watchdog_ms == m->report.watchdog_ms;
+    /* Frozen, it had no watchdog: its word counts again when it was said with the thaw known. */
+    bool sure = !ha->prop.frozen &&
+                (m->report.look >= ha->prop.thaw_at || !HA_GUARD(ha, THAW_ARMED));
+    bool armed = m->report.armed && !ha->prop.frozen;
+    bool terms = h->armed == armed && h->lease_ms == m->report.lease_ms &&
+                 h->watchdog_ms == m->report.watchdog_ms && !(h->unarmed && sure);
     if (h->state == HA_HOST_IN && same && terms)
         return;
     if (h->state == HA_HOST_OUT && same && m->leaving)
@@ -38,7 +42,8 @@ static void decide_in(struct ha *ha, struct ha_member *m)
                            .boot = m->boot,
                            .machine = m->report.machine,
                            .journal = m->report.journal,
-                           .armed = m->report.armed,
+                           .armed = armed,
+                           .want_run = sure,
                            .lease_ms = m->report.lease_ms,
                            .watchdog_ms = m->report.watchdog_ms};
     if (!ha_propose(ha, &fact) && !ha_uuid_eq(&h->machine, &m->report.machine))
@@ -121,7 +126,7 @@ static bool decide_order(struct ha *ha, size_t i)
 static void decide_lost(struct ha *ha, size_t i)
 {
     const struct ha_host_fact *h = &ha->prop.hosts[i];
-    if (decide_order(ha, i))
+    if (ha->prop.frozen || decide_order(ha, i))
         return;
     if (h->state != HA_HOST_IN || h->node == ha->self || !is_gone(ha, h))
         return;
@@ -191,7 +196,7 @@ static void decide_fencing(struct ha *ha, size_t i)
     struct ha_host_desk *desk = &ha->host_desks[i];
     const struct ha_host_config *config = ha_host_config(ha, h->node);
     bool member = ha_in_ring(ha, h->node) && HA_GUARD(ha, FENCE_MEMBER);
-    if (h->state != HA_HOST_LOST || !config || (member && !h->ordered))
+    if (h->state != HA_HOST_LOST || !config || (member && !h->ordered) || ha->prop.frozen)
         return; /* back in the ring: it is admitted, not shot */
     if (held(ha) || held_back(ha, i))
         return;
@@ -335,6 +340,9 @@ ha_ms ha_bound_at(const struct ha *ha, const struct ha_host_fact *h, const char 
     *ret_why = "a virtual machine that can be suspended cannot fence itself";
     if (ha->config->suspendable_hosts)
         return INT64_MAX;
+    *ret_why = "it was frozen, and has not said since that its watchdog is armed";
+    if (h->unarmed && HA_GUARD(ha, THAW_ARMED))
+        return INT64_MAX;
     ha_ms base = INT64_MIN;
     ha_ms x = h->lease_ms > t->lease ? h->lease_ms : t->lease;
     ha_ms w = h->watchdog_ms > t->watchdog ? h->watchdog_ms : t->watchdog;
@@ -389,7 +397,8 @@ ha_ms ha_bound_at(const struct ha *ha, const struct ha_host_fact *h, const char 
 static void decide_bound(struct ha *ha, size_t i)
 {
     const struct ha_host_fact *h = &ha->prop.hosts[i];
-    if ((h->state != HA_HOST_LOST && h->state != HA_HOST_FENCING) || ha_in_ring(ha, h->node))
+    if ((h->state != HA_HOST_LOST && h->state != HA_HOST_FENCING) || ha_in_ring(ha, h->node) ||
+        ha->prop.frozen)
         return;
     const char *why;
     ha_ms at = ha_bound_at(ha, h, &why);
@@ -588,7 +597,7 @@ void ha_fence_launch(struct ha *ha)
     if (ha->phase != HA_PHASE_OPEN || !ha_quorate(ha))
         return;
     const struct ha_facts *f = &ha->stable;
-    if (held(ha))
+    if (held(ha) || ha->log.head.frozen)
         return;
     if (ha->half)
         f = &ha->log.head;

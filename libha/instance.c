@@ -115,11 +115,13 @@ static void put_labels(const struct ha *ha, const struct ha_facts *facts, struct
 /* ------------------------------------------------------------------------------------- guests */
 
 /* Where the guest will be when what is under way has gone well. */
-static int32_t outcome(const struct ha_facts *facts, const struct ha_guest_fact *g,
+static int32_t outcome(const struct ha_facts *facts, const struct ha_guest_fact *g, bool external,
                        const struct ha_live *l)
 {
     if (g->mig)
         return host_index(facts, g->mig_host);
+    if (external)
+        return host_index(facts, g->owner);
     if (!ha_wanted(g) || g->preempted)
         return HA_PLAN_NONE;
     if (g->recall && g->owner) {
@@ -172,10 +174,12 @@ static void put_wishes(const struct ha_facts *facts, const struct ha_guest_fact 
 static bool should_run(const struct ha *ha, const struct ha_facts *facts, uint32_t i)
 {
     const struct ha_guest_fact *g = &facts->guests[i];
+    const struct ha_guest_config *c = ha_guest_config(ha, i);
+    if (c && c->external)
+        return g->owner || g->mig; /* by its captain's will, which nobody here asks about */
     if (g->owner || g->mig)
         return ha_wanted(g);
-    return ha_wanted(g) && !g->failed && !g->quarantined && ha_guest_config(ha, i) &&
-           !ha_guest_undefined(ha, i);
+    return ha_wanted(g) && !g->failed && !g->quarantined && c && !ha_guest_undefined(ha, i);
 }
 
 static bool has_to_leave(const struct ha_live *l, const struct ha_plan_guest *p)
@@ -197,12 +201,12 @@ static void put_guest(const struct ha *ha, const struct ha_facts *facts, uint32_
                                 .memory_kib = need ? need : 1,
                                 .vcpus = c ? c->vcpus : 1,
                                 .priority = c ? c->priority : 0,
-                                .on = outcome(facts, g, l),
+                                .on = outcome(facts, g, c && c->external, l),
                                 .run = should_run(ha, facts, i)};
     p->allowed = allowed(facts, c) & ~l->closed;
     put_wishes(facts, g, c, l, p);
-    if (p->on >= 0 && (!ha_guest_settled(ha, facts, i) || !c)) {
-        /* whatever is under way goes on; whom nobody reaches stays */
+    if (p->on >= 0 && (!ha_guest_settled(ha, facts, i) || !c || c->external)) {
+        /* whatever is under way goes on; whom nobody reaches stays, and who has another captain */
         p->keep = true;
         p->move = HA_PLAN_MOVE_NORMAL;
         p->allowed = UINT64_C(1) << p->on;

@@ -62,6 +62,12 @@ static bool is_cut(const struct ha_keeper *k, ha_node node, const struct ha_uuid
     return false;
 }
 
+/* Frozen, it promises nothing, whatever the device does. */
+static bool is_armed(const struct ha_keeper *k)
+{
+    return k->device && !k->disarmed && !k->orders.frozen;
+}
+
 static size_t encode_echoes(const struct ha_keeper *k, unsigned char *at)
 {
     size_t n = 0;
@@ -91,7 +97,7 @@ static size_t encode_beat(const struct ha_keeper *k, ha_ms now, unsigned char *b
 
     put(buffer, BEAT_MAGIC, 4);
     put(buffer + 4, BEAT_VERSION, 1);
-    put(buffer + 5, k->device && !k->disarmed ? BEAT_ARMED : 0, 1);
+    put(buffer + 5, is_armed(k) ? BEAT_ARMED : 0, 1);
     put(buffer + 6, HEAD_SIZE, 2);
     put(buffer + 8, n, 2);
     put(buffer + 10, ENTRY_SIZE, 2);
@@ -218,7 +224,8 @@ ha_ms ha_keeper_lease(const struct ha_keeper *k)
 
 bool ha_keeper_may_pet(const struct ha_keeper *k, ha_ms now)
 {
-    return k->ordered && !k->pilled && (k->orders.empty || now < ha_keeper_lease(k));
+    return k->ordered && !k->pilled &&
+           (k->orders.empty || k->orders.frozen || now < ha_keeper_lease(k));
 }
 
 bool ha_keeper_settled(const struct ha_keeper *k)
@@ -282,6 +289,7 @@ static void on_orders(struct ha_keeper *k, const struct ha_keeper_orders *orders
         change_terms(k, orders, now);
         k->beat_due = true;
     }
+    k->beat_due = k->beat_due || k->orders.frozen != orders->frozen;
     k->orders = *orders;
     order_disk(k, orders, lease);
     if (orders->tbl != 0 && !k->ordered) {
@@ -400,7 +408,10 @@ static bool on_disk(struct ha_keeper *k, const struct ha_keeper_event *event)
             peer->disk_boot = seen->boot;
         }
     }
-    if (event->u.disk.pill && event->u.disk.loss > k->pill_void && HA_GUARD(k, DISK_PILL)) {
+    /* frozen, it is bound by nothing, so the pill proves nothing; it is there after the thaw, too */
+    bool frozen = k->orders.frozen && k->disk != HA_DISK_ON;
+    if (event->u.disk.pill && event->u.disk.loss > k->pill_void && !frozen &&
+        HA_GUARD(k, DISK_PILL)) {
         k->pilled = k->pilled || k->ordered;
         return true;
     }
@@ -477,14 +488,17 @@ static void act_beat(struct ha_keeper *k, ha_ms now, struct ha_keeper_result *re
 
 static bool wants_disarm(const struct ha_keeper *k)
 {
-    return k->device && k->orders.disarm && (k->orders.empty || !HA_GUARD(k, DISARM_EMPTY));
+    if (!k->device)
+        return false;
+    return (k->orders.frozen && !k->pilled) ||
+           (k->orders.disarm && (k->orders.empty || !HA_GUARD(k, DISARM_EMPTY)));
 }
 
 /* Opening a device pets it: so arming needs what petting needs. */
 static bool wants_arm(const struct ha_keeper *k, ha_ms now)
 {
-    return k->ordered && !k->device && k->orders.tbl != 0 && !k->orders.disarm && !k->pilled &&
-           ha_keeper_may_pet(k, now);
+    return k->ordered && !k->device && k->orders.tbl != 0 && !k->orders.disarm &&
+           !k->orders.frozen && !k->pilled && ha_keeper_may_pet(k, now);
 }
 
 static bool act_watchdog(struct ha_keeper *k, ha_ms now, struct ha_keeper_result *result)
@@ -492,7 +506,8 @@ static bool act_watchdog(struct ha_keeper *k, ha_ms now, struct ha_keeper_result
     if (!k->ordered)
         return false;
     result->die = k->pilled && k->device;
-    if (wants_disarm(k)) {
+    if (wants_disarm(k) && now >= k->next_disarm) {
+        k->next_disarm = now + ARM_RETRY_MS;
         result->disarm = true;
         k->device = false;
         k->disarmed = true;
@@ -535,6 +550,9 @@ ha_ms ha_keeper_deadline(const struct ha_keeper *k)
     }
     at = k->next_pet > k->now ? k->next_pet : k->now;
     if (k->device && at < next && ha_keeper_may_pet(k, at))
+        next = at;
+    at = k->next_disarm > k->now ? k->next_disarm : k->now;
+    if (at < next && wants_disarm(k))
         next = at;
     at = k->next_arm > k->now ? k->next_arm : k->now;
     if (at < next && wants_arm(k, at))
@@ -621,11 +639,12 @@ void ha_keeper_state(const struct ha_keeper *k, struct ha_event *ret_event,
     ret_event->u.keeper.connected = true;
     ret_event->u.keeper.seq_applied = k->orders.seq;
     ret_event->u.keeper.lease_until = ha_keeper_lease(k);
-    ret_event->u.keeper.armed = k->device && !k->disarmed;
+    ret_event->u.keeper.armed = is_armed(k);
     ret_event->u.keeper.disk_t = k->disk_t;
     ret_event->u.keeper.disk_id = k->disk_heard;
     ret_event->u.keeper.disk_gen = k->disk == HA_DISK_ON ? k->disk_gen : 0;
     ret_event->u.keeper.pilled = k->pilled;
+    ret_event->u.keeper.frozen = k->orders.frozen;
     ret_event->u.keeper.peers = ret_peers;
     ret_event->u.keeper.npeers = n;
 }

@@ -45,7 +45,7 @@ struct ha_keeper {
     ha_ms since;     /* own beats sent at or after this carry the present tbl, N, X and W */
     ha_ms floor;     /* end of the lease that beats before `since` were granted */
     ha_ms quorate_t; /* FO: latest own beat delivered while quorate; -1: none */
-    ha_ms next_arm;
+    ha_ms next_arm, next_disarm;
     ha_ms now; /* of the last step */
     /* the shared disk; see ha_disk_bound() */
     enum ha_disk_order disk; /* KEEP: never told, so no lease */
@@ -117,7 +117,8 @@ struct ha_keeper_result {
     unsigned char beat[HA_BEAT_MAX];
     size_t beat_len;
     bool pet;     /* pet the watchdog now */
-    bool disarm;  /* write the magic close: empty and ordered to */
+    bool disarm;  /* write the magic close: empty and ordered to, or frozen. If it cannot be written:
+                     HA_KEV_DEVICE, armed, and it is petted on and tried again */
     bool die;     /* a poison pill: have the watchdog reset this host as soon as it can */
     bool arm;     /* (re)arm: there is no armed device and orders want one */
     bool changed; /* tell the daemon (HA_EV_KEEPER) */

@@ -309,6 +309,9 @@ void ha_keeper_orders(struct ha *ha)
 {
     static const struct ha_keeper_orders none;
     struct ha_keeper_orders o = none;
+    if (ha->log.head.frozen && !ha->keeper)
+        return; /* first it has to tell whether it is frozen */
+    ha_freeze_update(ha);
     fill_voters(ha, &o);
     o.fence_only = ha->config->mode == HA_MODE_FENCE_ONLY;
     o.quorate = o.fence_only && ha_quorate(ha);
@@ -319,6 +322,7 @@ void ha_keeper_orders(struct ha *ha)
     o.watchdog_ms = ha->config->timers.watchdog;
     o.empty = ha_empty(ha) && !ha->busy;
     o.disarm = disarmed(ha);
+    o.frozen = ha->frozen;
     o.seq = ha->orders.seq;
     ha_disk_orders(ha, &o);
     bool again = ha->orders_again || ha->orders.seq == 0;
@@ -338,6 +342,8 @@ void ha_keeper_orders(struct ha *ha)
         ha->nonempty_seq = o.seq;
     if (cut_changed)
         ha->cut_seq = o.seq;
+    if (!o.frozen && ha->orders.frozen)
+        ha->thaw_seq = o.seq;
     ha->orders = o;
     struct ha_put put = {0};
     ha_put_bytes(&put, &o, sizeof o);
@@ -355,8 +361,9 @@ static void say_lease(struct ha *ha)
         return;
     ha->lease_said = holds;
     ha_report(ha, HA_REPORT_LEASE, holds ? HA_SEV_INFO : HA_SEV_WARNING, ha->self, NULL, "%s",
-              holds ? "this host holds its lease"
-                    : "this host's lease has lapsed: its guests are destroyed, the others may "
+              holds        ? "this host holds its lease"
+              : ha->frozen ? "this host's lease has lapsed: while it is frozen that means nothing"
+                           : "this host's lease has lapsed: its guests are destroyed, the others may "
                       "start them");
 }
 
@@ -377,6 +384,8 @@ void ha_keeper_event(struct ha *ha, const struct ha_event *event)
     }
     ha->keeper_applied = event->u.keeper.seq_applied;
     ha->armed = event->u.keeper.armed;
+    if (!was && ha->orders.seq == 0)
+        ha->keeper_frozen = event->u.keeper.frozen;
     /* echoes that were given stay given: a lease only ever grows within a boot. Until a keeper with
      * echoes has spoken, nothing says that the lease of an earlier daemon has ended. */
     ha_ms until = event->u.keeper.lease_until;

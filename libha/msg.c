@@ -69,7 +69,7 @@ void ha_msg_put_report(struct ha_put *put, const struct ha_msg_report *r)
     ha_put_u32(put, r->tbl);
     ha_put_u16(put, r->fact_kinds);
     ha_put_u8(put, (uint8_t)(r->inventory | r->armed << 1 | r->keeper << 2 | r->synced_last << 3 |
-                             r->leaving << 4 | r->last << 5 | r->no_journal << 6));
+                             r->leaving << 4 | r->last << 5 | r->no_journal << 6 | r->frozen << 7));
     ha_put_u64(put, r->memory_kib);
     ha_put_u64(put, r->config_hash);
     ha_put_u32(put, (uint32_t)r->lease_ms);
@@ -99,6 +99,7 @@ void ha_msg_get_report(struct ha_get *get, struct ha_msg_report *r)
     r->leaving = flags & 16;
     r->last = flags & 32;
     r->no_journal = flags & 64;
+    r->frozen = flags & 128;
     r->memory_kib = ha_get_u64(get);
     r->config_hash = ha_get_u64(get);
     r->lease_ms = ha_get_u32(get);

@@ -54,6 +54,7 @@ struct ha_msg_report {
     bool no_journal;     /* it cannot be written: this member acknowledges nothing */
     bool synced_last;    /* was synced in the last open view of this corosync life (rule 26) */
     bool leaving;
+    bool frozen;         /* acts on a freeze, its watchdog is disarmed */
     bool last;           /* last part of a report that needed several messages */
     uint64_t memory_kib;
     uint64_t config_hash;
@@ -97,7 +98,8 @@ enum {
     HA_HOST_KEEPER = 2,
     HA_HOST_ARMED = 4,
     HA_HOST_NO_JOURNAL = 8,
-    HA_HOST_DISK = 16
+    HA_HOST_DISK = 16,
+    HA_HOST_FROZEN = 32
 };
 
 struct ha_tell {

@@ -126,7 +126,8 @@ static void start(struct steps *s, const struct ha_plan_action *a)
 static bool is_timely(const struct steps *s, const struct ha_plan_action *a)
 {
     const struct ha *ha = s->ha;
-    if (!s->disturb || !ha_guest_settled(ha, &ha->prop, a->guest))
+    const struct ha_guest_config *c = ha_guest_config(ha, a->guest);
+    if (!s->disturb || !ha_guest_settled(ha, &ha->prop, a->guest) || (c && c->external))
         return false;
     if (a->reason != HA_PLAN_FOR_ROOM || a->for_guest < 0)
         return true;
@@ -213,13 +214,13 @@ static void follow(struct ha *ha)
 {
     struct steps s = {.ha = ha, .plan = ha->placing->plan};
     ha_ms calm = ha->phase_since + 2 * ha->config->timers.exchange;
-    s.disturb = ha->now >= calm;
+    s.disturb = ha->now >= calm && !ha->prop.looking; /* thawed: who knows what is where */
     count_steps(&s);
     for (size_t i = 0; i < s.plan->nactions; i++) {
         const struct ha_plan_action *a = &s.plan->actions[i];
         if (a->nafter || (a->after_all && i))
             continue;
-        if (!s.disturb && a->what != HA_PLAN_START)
+        if (ha->now < calm && a->what != HA_PLAN_START)
             ha_wake(ha, calm);
         switch (a->what) {
         case HA_PLAN_START:

@@ -24,7 +24,7 @@ const struct ha_facts *ha_shown(const struct ha *ha)
 /* This host had a lease and has it no more: its guests are ended, or will be in a moment. */
 static bool lapsed(const struct ha *ha)
 {
-    return ha->started && ha->now >= ha->lapse_at && ha->lapse_at != INT64_MIN &&
+    return ha->started && !ha->frozen && ha->now >= ha->lapse_at && ha->lapse_at != INT64_MIN &&
            ha->now >= ha->lease_until;
 }
 
@@ -52,6 +52,8 @@ static void sentence(const struct ha *ha, struct ha_status *s)
     else if (!s->quorate)
         ha_say(dst, size, "no quorum: waiting for more hosts, nothing is started or fenced%s",
                s->lapsed ? "; this host's lease has lapsed, its guests were ended" : "");
+    else if (s->frozen)
+        ha_say(dst, size, "frozen: nobody reacts to anything; `xvmhactl thaw` ends that");
     else if (ha->phase != HA_PHASE_OPEN)
         ha_say(dst, size, "the hosts are agreeing on a coordinator");
     else if (ha->fetching)
@@ -106,6 +108,8 @@ void ha_status(const struct ha *ha, ha_ms now, struct ha_status *s)
     s->synced = ha->phase == HA_PHASE_OPEN && !ha->fetching && m && m->acked && h &&
                 h->state == HA_HOST_IN && ha_uuid_eq(&h->boot, &ha->boot) && !ha->log.failed;
     s->waiting = !s->synced && !ha->halted && ha->connected;
+    s->frozen = ha->frozen || ha_shown(ha)->frozen;
+    s->looking = ha_shown(ha)->looking;
     s->nhosts = ha_shown(ha)->nhosts || !ha->config ? ha_shown(ha)->nhosts : ha->config->nhosts;
     s->nguests = ha_shown(ha)->nguests;
     s->disk_configured = ha->config && ha->config->disk.timeout_ms > 0;
@@ -202,7 +206,10 @@ static void host_why(const struct ha *ha, ha_ms now, const struct ha_host_fact *
         ha_say(r->why, sizeof r->why, "never admitted yet");
         break;
     case HA_HOST_IN:
-        if (!r->member)
+        if (!r->member && ha_shown(ha)->frozen)
+            ha_say(r->why, sizeof r->why,
+                   "not in the ring: seen to after `xvmhactl thaw`, for the cluster is frozen");
+        else if (!r->member)
             ha_say(r->why, sizeof r->why, "not in the ring; it is waited for, then fenced");
         else if (!r->daemon)
             ha_say(r->why, sizeof r->why,
@@ -270,6 +277,7 @@ void ha_status_host(const struct ha *ha, ha_ms now, size_t i, struct ha_host_sta
         r->memory_kib = m->report.memory_kib;
         r->disk_told = r->daemon && m->disk_told;
         r->disk_ok = r->disk_told && m->disk_ok;
+        r->frozen = r->daemon && m->report.frozen;
     }
     r->disk_bound = h->disk_ms > 0;
     ha_ms seen = ha_disk_seen(ha, h);
@@ -310,7 +318,11 @@ static void why_free(const struct ha *ha, const struct ha_guest_fact *g, uint32_
 {
     size_t size = sizeof r->why;
     const struct ha_guest_config *c = ha_guest_config(ha, i);
-    if (!g->enabled)
+    if (ha_shown(ha)->frozen)
+        ha_say(r->why, size, "the cluster is frozen: nothing is started before `xvmhactl thaw`");
+    else if (c && c->external)
+        ha_say(r->why, size, "does not run; its orchestrator may start it, on any host");
+    else if (!g->enabled)
         ha_say(r->why, size, "disabled: `xvmhactl enable %s`", g->name);
     else if (!g->want_run)
         ha_say(r->why, size, "stopped by an operator: `xvmhactl start %s`", g->name);
@@ -341,6 +353,8 @@ static void why_free(const struct ha *ha, const struct ha_guest_fact *g, uint32_
                "nobody can tell whether it runs on %s by hand: start xvm-had there, or fence it, or, "
                "if it is off for good, `xvmhactl host replace %s`", ha_host_name(ha, silent_host(ha)),
                ha_host_name(ha, silent_host(ha)));
+    else if (ha_shown(ha)->looking)
+        ha_say(r->why, size, "was frozen: it is started once every host has looked what runs there");
     else if (g->preempted)
         ha_say(r->why, size,
                "stopped for want of room%s%s; it starts again when there is some: `xvmhactl why %s`",
@@ -366,7 +380,9 @@ static void why_owned(const struct ha *ha, const struct ha_guest_fact *g, uint32
         return;
     }
     if (h && !ha_in_ring(ha, g->owner) && ha->phase != HA_PHASE_START) {
-        ha_say(r->why, size, "its host %s is away: waited for, then fenced", name);
+        ha_say(r->why, size, ha_shown(ha)->frozen ? "its host %s is away, and the cluster is frozen"
+                                               : "its host %s is away: waited for, then fenced",
+               name);
         return;
     }
     if (r->ended) {
@@ -409,6 +425,7 @@ void ha_status_guest(const struct ha *ha, ha_ms now, size_t i, struct ha_guest_s
     *r = (struct ha_guest_status){.name = g->name,
                                   .state = g->state,
                                   .managed = c != NULL,
+                                  .external = c && c->external,
                                   .enabled = g->enabled,
                                   .want_run = g->want_run,
                                   .failed = g->failed,

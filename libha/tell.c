@@ -218,6 +218,15 @@ void ha_say_stable(struct ha *ha, const struct ha_facts *before, const struct ha
                   f->name);
     else if (f->kind == HA_FACT_FOUND)
         ha_report(ha, HA_REPORT_SYNC, HA_SEV_NOTICE, 0, NULL, "the cluster is founded");
+    else if (f->kind == HA_FACT_FREEZE || f->kind == HA_FACT_THAW)
+        ha_report(ha, HA_REPORT_FREEZE, HA_SEV_NOTICE, 0, NULL, "the cluster is %s by order of %s",
+                  f->kind == HA_FACT_FREEZE ? "frozen" : "thawed", f->name);
+    else if (f->kind == HA_FACT_LOOKED)
+        ha_report(ha, HA_REPORT_FREEZE, HA_SEV_INFO, 0, NULL,
+                  "every host has looked round since the thaw");
+    else if (f->kind == HA_FACT_CHAIR)
+        ha_report(ha, HA_REPORT_COMMAND, HA_SEV_NOTICE, f->host, NULL,
+                  "%s is to coordinate by order of %s", ha_host_name(ha, f->host), f->name);
     else if (f->kind == HA_FACT_VOTERS)
         ha_report(ha, HA_REPORT_SYNC, HA_SEV_NOTICE, 0, NULL,
                   "%u voters count from here on", (unsigned)f->nvoters);

@@ -115,7 +115,7 @@ void ha_view_start(struct ha *ha, struct ha_view_id view)
     ha->outstanding = false;
     ha->batch.n = 0;
     ha->batch_n = 0;
-    ha->admit_due = false;
+    ha->admit_due = ha->handover = false;
     ha->unreadable = ha->behind = false;
     ha_fetch_stop(ha);
     for (size_t i = 0; i < ha->nmembers; i++)
@@ -319,11 +319,12 @@ static struct ha_msg_report own_report(const struct ha *ha)
         .tbl = ha->log.head.tbl,
         .fact_kinds = HA_FACT_COUNT,
         .inventory = ha->inventory,
-        .armed = ha->armed,
+        .armed = ha_armed(ha),
         .keeper = ha->keeper,
         .no_journal = ha->log.failed,
         .synced_last = ha->synced_last,
         .leaving = ha->leaving,
+        .frozen = ha->frozen && !ha->armed,
         .memory_kib = ha->memory_kib,
         .config_hash = ha->config->hash,
         .lease_ms = ha->config->timers.lease,
@@ -466,6 +467,11 @@ static void tick_chair(struct ha *ha)
         ha_send(ha, &put);
     }
     ha_wake(ha, ha->last_chair + every);
+    /* the answer to whoever asked for it has gone out before */
+    if (ha->handover && ha->stable_i >= ha->prop_i && !ha->outstanding && ha->nasks == 0) {
+        ha->handover = false;
+        ha_again(ha, "another host is to coordinate");
+    }
     if (ha->admit_due) {
         if (ha->now >= ha->again_at) {
             ha->admit_due = false;

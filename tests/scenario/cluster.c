@@ -237,6 +237,7 @@ static void read_guest(struct reader *r, yaml_node_t *map, struct ha_config *c,
     g->priority = (int)number(r, map, "priority", g->priority);
     g->memory_kib = (uint64_t)number(r, map, "memory", 1) * GUEST_KIB;
     g->enabled = yes(r, map, "enabled", true);
+    g->external = yes(r, map, "external", false);
     g->restart_limit = (unsigned)number(r, map, "restart-limit", (long)g->restart_limit);
     g->restart_delay_ms = duration(r, map, "restart-delay", g->restart_delay_ms);
     read_wishes(r, map, c, g);

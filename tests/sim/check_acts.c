@@ -220,7 +220,7 @@ void check_op_begins(struct sim_world *w, const struct sim_host *h, const struct
 
 void check_disarm(struct sim_world *w, const struct sim_host *h)
 {
-    if (!check_host_empty(h))
+    if (!check_host_empty(h) && !h->k.orders.frozen)
         sim_violate(w, SIM_SAFETY, 9, "%s disarms its watchdog and is not empty", h->name);
 }
 
@@ -276,6 +276,8 @@ static void check_09_unleased_dies(struct sim_world *w, struct sim_host *h)
         h->unleased_since = w->now;
     if (!h->on || !h->booted || !h->watchdog || check_host_empty(h))
         return;
+    if (h->frozen_life == h->life + 1 && !h->armed)
+        return; /* frozen, or thawed and without a lease since: the facts know that it is not armed */
     if (w->now > check_granted(w, h) + SIM_MS(t->lease + t->watchdog) + SIM_MS(1500))
         sim_violate(w, SIM_SAFETY, 9, "%s is not empty %lld ms after its last granted beat",
                     h->name, (long long)(w->now - check_granted(w, h)) / 1000);
@@ -419,7 +421,7 @@ static bool not_well(const struct sim_world *w, char *ret, size_t size)
         if (g < 0 || w->guests[g].by_hand)
             continue;
         unsigned n = running(w, (unsigned)g),
-                 want = gs.enabled && gs.want_run && !gs.failed && !gs.quarantined;
+                 want = gs.enabled && gs.want_run && !gs.external && !gs.failed && !gs.quarantined;
         if (n == 0 && w->setup->scarce)
             continue; /* there is not always room for all */
         if (n != want) {

@@ -174,6 +174,17 @@ const struct sim_directed sim_directed[] = {
      "9s when \"host1 suspended g1 *\" +60ms cut host1 for 30s\n"
      "9s when \"host2 suspended g1 *\" +60ms cut host2 for 30s\n"
      "9s when \"host3 suspended g1 *\" +60ms cut host3 for 30s\n70s end\n"},
+    {"freeze-tentative", "FREEZE_STABLE", 3, 1, false, "s", true,
+     /* only the coordinator, who runs g1, hears that it froze the cluster; the others go on without */
+     "10s hold-rx host2 for 900ms\n10s hold-rx host3 for 900ms\n10100ms cmd host1 freeze\n"
+     "10200ms cut host1 for 60s\n90s end\n"},
+    {"thaw-unheard", "THAW_ARMED", 3, 1, false, "s", true,
+     /* nobody hears that it has disarmed its watchdog, and it does not hear of the thaw */
+     "10s cmd host2 freeze\n10s when \"host1 report freeze host1*\" hold-tx host1 for 90s\n"
+     "10s when \"host1 report freeze host1*\" +50ms cut host1 for 90s\n20s cmd host2 thaw\n130s end\n"},
+    {"thaw-by-hand", "THAW_LOOK", 3, 1, false, "ds", true,
+     "10s cmd host1 freeze\n13s guest-killed g1\n14s daemon-kill host3 for 40s\n"
+     "15s hand-start host3 g1\n20s cmd host1 thaw\n90s end\n"},
     {"no-quorum", "QUORUM", 3, 2, false, "ds", true,
      "10s quorum-flip @chair for 20s\n12s guest-crash g1\n13s cmd host1 stop g2\n50s end\n"},
     {"diskless", "DISK_LEASE DISK_WAIT", 2, 1, true, "p", true,

@@ -181,6 +181,8 @@ void sim_keeper_event(struct sim_world *w, struct sim_host *h, const struct ha_k
     if (!h->keeper)
         return;
     ha_keeper_step(&h->k, event, &r);
+    if (h->k.orders.frozen)
+        h->frozen_life = h->life + 1;
     ha_ms lease = ha_keeper_lease(&h->k);
     if (lease > h->lease_max)
         h->lease_max = lease;

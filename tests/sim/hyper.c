@@ -116,7 +116,7 @@ void sim_hand_start(struct sim_world *w, struct sim_host *h, int guest)
             if (w->hosts[i].copies[k].id && w->hosts[i].copies[k].guest == guest)
                 return;
     }
-    if (check_owned(w, guest))
+    if (check_owned(w, guest) && !w->froze) /* frozen, an operator may */
         return;
     w->guests[guest].by_hand = true;
     struct sim_copy *c = sim_copy_new(w, h, guest, 0);

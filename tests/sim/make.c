@@ -187,10 +187,12 @@ static void draw_command(struct sim_rng *r, const struct sim_run *run, struct si
         HA_CMD_MOVE,  HA_CMD_MOVE,   HA_CMD_MOVE,    HA_CMD_MOVE,  HA_CMD_START,      HA_CMD_STOP,
         HA_CMD_START, HA_CMD_ENABLE, HA_CMD_DISABLE, HA_CMD_CLEAR, HA_CMD_MOVE_CANCEL,
         HA_CMD_FENCE, HA_CMD_HOST_CLEAR, HA_CMD_EVACUATE, HA_CMD_MAINTENANCE_ON,
-        HA_CMD_MAINTENANCE_ON, HA_CMD_MAINTENANCE_OFF};
+        HA_CMD_MAINTENANCE_ON, HA_CMD_MAINTENANCE_OFF, HA_CMD_FREEZE, HA_CMD_THAW, HA_CMD_THAW,
+        HA_CMD_CHAIR};
     static const char *const kinds[] = {"live", "live", "migrate", "normal"};
     op->arg = (int)commands[sim_rng_below(r, sizeof(commands) / sizeof(*commands))];
-    if (op->arg == HA_CMD_FENCE || op->arg >= HA_CMD_HOST_CLEAR)
+    if (op->arg == HA_CMD_FENCE ||
+        (op->arg >= HA_CMD_HOST_CLEAR && op->arg != HA_CMD_FREEZE && op->arg != HA_CMD_THAW))
         op->peer = (uint8_t)sim_rng_below(r, run->hosts);
     if (op->arg >= HA_CMD_EVACUATE && op->arg < HA_CMD_MAINTENANCE_OFF && sim_rng_chance(r, 300))
         strcpy(op->text, "force");

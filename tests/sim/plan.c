@@ -137,6 +137,7 @@ static void command(struct sim_world *w, struct sim_host *h, const struct sim_op
 {
     const char *guest = op->guest >= 0 ? w->guests[op->guest].name : "";
     const char *host = op->peer < w->nhosts ? w->hosts[op->peer].name : "";
+    w->froze |= op->arg == HA_CMD_FREEZE;
     if (op->guest >= 0 && w->guests[op->guest].by_hand && w->now < SIM_MS(8000))
         return; /* an operator who starts by hand does not command at the same moment */
     sim_daemon_command(w, h, (enum ha_command)op->arg, guest, host, op->text);
@@ -381,7 +382,7 @@ void sim_plan_event(struct sim_world *w, uint64_t a)
 {
     struct sim_op *op = &w->plan.v[a >> 1];
     bool undo = a & 1;
-    if (w->healing)
+    if (w->healing && !op->after)
         return;
     carry_out(w, op, undo);
     if (!undo && op->dur)
@@ -448,6 +449,22 @@ void sim_plan_end_maintenance(struct sim_world *w, struct sim_host *chair)
     }
 }
 
+/* Whoever froze the cluster thaws it in the end, as soon as somebody listens. */
+static void thaw_later(struct sim_world *w)
+{
+    for (unsigned k = 0; w->froze && k < 6 * w->nhosts; k++) {
+        struct sim_op op = {.kind = SIM_OP_CMD,
+                            .arg = HA_CMD_THAW,
+                            .at = (ha_ms)(w->now / SIM_MS(1)) + 10000 + 10000 * (k / w->nhosts),
+                            .host = (uint8_t)(k % w->nhosts),
+                            .peer = SIM_NO_HOST,
+                            .guest = -1,
+                            .after = true};
+        sim_plan_add(&w->plan, &op);
+        sim_schedule(w, SIM_MS(op.at), SIM_EV_PLAN, 0, 0, (uint64_t)(w->plan.n - 1) << 1);
+    }
+}
+
 void sim_plan_heal(struct sim_world *w)
 {
     SIM_LOG(w, "all faults end");
@@ -458,5 +475,6 @@ void sim_plan_heal(struct sim_world *w)
         w->guests[g].deaf = false;
     for (unsigned i = 0; i < w->nhosts; i++)
         heal_host(w, &w->hosts[i]);
+    thaw_later(w);
     sim_net_changed(w);
 }

@@ -129,6 +129,9 @@ static const struct named commands[] = {{"init", HA_CMD_INIT},
                                         {"evacuate", HA_CMD_EVACUATE},
                                         {"maintenance-on", HA_CMD_MAINTENANCE_ON},
                                         {"maintenance-off", HA_CMD_MAINTENANCE_OFF},
+                                        {"freeze", HA_CMD_FREEZE},
+                                        {"thaw", HA_CMD_THAW},
+                                        {"chair", HA_CMD_CHAIR},
                                         {NULL, 0}};
 
 /* ------------------------------------------------------------------------------------- words */

@@ -226,6 +226,7 @@ struct sim_host {
     sim_us petted;
     bool wd_event;
     bool fenced_off; /* the last power-off was a fence's doing */
+    uint64_t frozen_life; /* 1 + the life in which its keeper had orders to freeze */
     bool stay_off;   /* until healed */
     /* corosync */
     bool cs, cs_frozen;
@@ -399,6 +400,7 @@ struct sim_op {
     unsigned nth;     /* which match; 0 and 1: the first */
     unsigned seen;    /* matches so far */
     bool fired;
+    bool after;   /* done although the faults are over */
     ha_ms dur;    /* undone after this; 0: stays */
     uint8_t host; /* index; SIM_NO_HOST: none */
     uint8_t peer;
@@ -487,6 +489,7 @@ struct sim_world {
     uint64_t stable_i; /* index of the latest fact that is stable anywhere */
     unsigned wiped;      /* journals, ever */
     uint32_t confirmed;  /* hosts that an operator vouched for */
+    bool froze;          /* an operator froze the cluster, at least once */
     bool needs_alarm;    /* a life that a device had called off came back */
     bool device_trouble; /* a fence ended without success */
     uint8_t definitions[SIM_GUESTS_MAX]; /* newest version of the guest's file anywhere */

@@ -103,7 +103,7 @@ class Cluster:
         node.start_corosync(self.corosync_conf)
         self.start_daemons(node)
 
-    def start_daemons(self, node):
+    def start_daemons(self, node, names=("keeper", "xvm-had")):
         run = "/run/xvm-had"
         node.run("mkdir", "-p", run, check=True)
         common = ["--run-dir", run, "--boot-id", node.boot_id, "--log-target=console"]
@@ -111,7 +111,10 @@ class Cluster:
             keeper = [program("xvm-ha-keeper"), *common, "--watchdog", "/run/watchdog"]
         else:
             keeper = [program("xvm-ha-keeper"), *common]
-        node.serve("keeper", keeper)
+        if "keeper" in names:
+            node.serve("keeper", keeper)
+        if "xvm-had" not in names:
+            return
         node.serve("xvm-had", [
             program("xvm-had"), *common, "--config", self.config_path(node),
             "--state-dir", self.state_dir(node), "--machine-id", node.machine_id,

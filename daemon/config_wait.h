@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A service with mistakes in its configuration. */
+#ifndef XVM_CONFIG_WAIT_H
+#define XVM_CONFIG_WAIT_H
+
+#include <stdbool.h>
+
+/* Started again each second it would read the same mistakes again: it waits (blocking) until the
+ * file changes, or SIGHUP comes, for a minute at most: what the file names may change, too.
+ * False: SIGTERM came, or it was started by hand, and whoever did that wants to see the mistakes
+ * now. */
+bool xvm_config_wait(const char *path);
+
+#endif

@@ -258,6 +258,10 @@ static void act_running(struct ha *ha, uint32_t i, const struct ha_guest_fact *g
     }
     l->stop_began = 0;
     l->stop_asked = false;
+    if (ha_probes_gave_up(ha, i)) {
+        destroy(ha, i, g, HA_RELEASE_PROBE);
+        return;
+    }
     if (g->state == HA_GUEST_STARTING || g->state == HA_GUEST_ARRIVED)
         tell(ha, i, HA_TELL_RUNNING, g->inc, 0, 0);
 }
@@ -568,6 +572,7 @@ void ha_acts(struct ha *ha)
             ha_wake(ha, l->retry_at);
         unsure |= l->unsure || (l->have && l->copy.worker && !l->op);
     }
+    ha_probes(ha);
     if (unsure && ha->now >= ha->asked_inventory + RETRY)
         ha_ask_inventory(ha);
     else if (unsure)
@@ -588,5 +593,6 @@ void ha_tells_reset(struct ha *ha)
         ha->locals[i].told_copy = false;
     }
     ha_defs_tells_reset(ha);
+    ha_probes_reset(ha);
     ha->leaving_told = false;
 }

@@ -71,6 +71,19 @@ enum ha_move_fallback {
     HA_FALLBACK_NORMAL, /* it is then stopped, and started at the target */
 };
 
+/* A program that says whether a guest does its work (A14). */
+struct ha_probe_config {
+    char name[HA_NAME_MAX];
+    char **argv;         /* for the shell: the program and its arguments, NULL at the end */
+    ha_ms interval_ms;
+    ha_ms timeout_ms;    /* of one run: it is killed then, and nobody knows */
+    ha_ms grace_ms;      /* from the guest's start to its first success failures do not count */
+    unsigned failures;   /* in a row, from which on the guest counts as crashed */
+    unsigned unknowns;   /* the same, of runs that failed or hung; 0: hung ones never count */
+};
+
+enum { HA_PROBES_MAX = 8 };
+
 struct ha_guest_config {
     char name[HA_NAME_MAX];
     char *config_path; /* xl.cfg; NULL for the process driver */
@@ -86,6 +99,8 @@ struct ha_guest_config {
     ha_ms restart_delay_ms;    /* back-off after a failure; doubles up to 32 times it */
     uint8_t move_type;         /* enum ha_move_kind, when the operator names none; 0: live */
     uint8_t move_fallback;     /* enum ha_move_fallback */
+    struct ha_probe_config *probes;
+    size_t nprobes;
 };
 
 enum { HA_DUEL_ACTION = 5000 }; /* ms from the order to power off, of two hosts' turns */

@@ -56,6 +56,21 @@ struct ha_local {
     struct ha_uuid def_said; /* definition that the shell was asked to have */
     bool told_copy;   /* the others know of a copy here that is not ours to keep */
     char error[HA_TEXT_MAX];
+    struct ha_watch *watches; /* one for each of its probes; NULL: not watched */
+    size_t nwatches;
+    uint64_t watched_inc;
+    ha_ms watched_since;
+    struct ha_tell health; /* told last */
+};
+
+/* A probe of a guest that runs here. */
+struct ha_watch {
+    uint64_t id; /* under way; 0: not */
+    ha_ms due;
+    unsigned failed, bad; /* in a row: failed; failed or hung */
+    bool good;            /* succeeded once since the guest was started */
+    bool ill;             /* did not, when it ran last */
+    char text[HA_TEXT_MAX];
 };
 
 /* A definition made on this host. */
@@ -80,6 +95,7 @@ struct ha_desk {
     struct ha_tell define; /* an offered definition, if `defined` */
     bool defined;
     ha_node vacated;  /* told that nothing of its old copy is left */
+    struct ha_tell health; /* latest HEALTH */
     ha_ms not_before; /* back-off */
     ha_ms running_since;
     ha_ms mig_since;     /* the target's daemon is missing since then */
@@ -244,6 +260,7 @@ struct ha {
     size_t nstrays, strays_size, unknown_copies;
     bool busy;              /* something is about to be created: not empty */
     uint64_t next_op;
+    uint64_t next_probe;
     bool leaving, acts_due;
     bool leaving_told;
     struct ha_tell host_told; /* what the others know of this host */
@@ -411,11 +428,21 @@ void ha_tell_send(struct ha *ha, const struct ha_tell *tell);
 /* How the fence of that life goes; how: ha_result, or 0: about to be launched, or under way. */
 void ha_tell_fence(struct ha *ha, ha_node node, const struct ha_uuid *boot, uint32_t loss,
                    uint32_t level, uint8_t how);
+/* probe.c: programs that say whether this host's guests do their work */
+void ha_probes(struct ha *ha);
+void ha_probe_event(struct ha *ha, const struct ha_event *event);
+void ha_probes_forget(struct ha *ha, size_t from); /* of the guests from that index on */
+void ha_probes_reset(struct ha *ha);               /* a new epoch: told again */
+/* It has failed too often: the guest counts as crashed. */
+bool ha_probes_gave_up(const struct ha *ha, uint32_t guest);
+void ha_probe_status(const struct ha *ha, uint32_t guest, const struct ha_guest_fact *g,
+                     struct ha_guest_status *r);
 /* local.c: copies, keeper orders */
 void ha_keeper_event(struct ha *ha, const struct ha_event *event);
 void ha_keeper_orders(struct ha *ha);
 bool ha_is_cut(const struct ha *ha, const struct ha_host_fact *h);
 /* tell.c: reports on stable facts */
+const char *ha_released_words(uint8_t how); /* ha_release, after "the guest " */
 void ha_say_stable(struct ha *ha, const struct ha_facts *before, const struct ha_fact *fact);
 
 #endif

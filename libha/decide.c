@@ -267,6 +267,9 @@ static void tell_guest(struct ha *ha, struct ha_member *m, const struct ha_tell 
             desk->define = *t;
         desk->defined = true;
         break;
+    case HA_TELL_HEALTH:
+        desk->health = *t;
+        break;
     case HA_TELL_FENCE:
     case HA_TELL_LEAVING:
     case HA_TELL_HOST:

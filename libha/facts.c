@@ -392,7 +392,7 @@ static void apply_released(struct ha_guest_fact *g, const struct ha_fact *f)
     /* one that was to end has not failed, however it ended */
     bool wanted = g->want_run && g->enabled;
     bool failure = wanted && (f->how == HA_RELEASE_CRASH || f->how == HA_RELEASE_START_FAILED ||
-                              f->how == HA_RELEASE_POWEROFF);
+                              f->how == HA_RELEASE_POWEROFF || f->how == HA_RELEASE_PROBE);
     g->state = HA_GUEST_FREE;
     g->avoid = f->how == HA_RELEASE_START_FAILED ? g->owner : 0;
     g->owner = 0;

@@ -59,6 +59,7 @@ enum ha_release {
     HA_RELEASE_START_FAILED,
     HA_RELEASE_LEASE, /* destroyed because the lease had lapsed */
     HA_RELEASE_OTHER, /* never created: another copy of it is there */
+    HA_RELEASE_PROBE, /* destroyed because its probes failed too often: counts as a crash */
 };
 
 struct ha_voter {

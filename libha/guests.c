@@ -58,7 +58,7 @@ static void decide_register(struct ha *ha)
 static bool is_failure(uint8_t how)
 {
     return how == HA_RELEASE_CRASH || how == HA_RELEASE_START_FAILED ||
-           how == HA_RELEASE_POWEROFF;
+           how == HA_RELEASE_POWEROFF || how == HA_RELEASE_PROBE;
 }
 
 static void release(struct ha *ha, uint32_t i, uint8_t how)

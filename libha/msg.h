@@ -88,6 +88,8 @@ enum ha_tell_kind {
                            guests was told; inc: memory in KiB; mig: hash of its configuration */
     HA_TELL_DEFINE,     /* a definition of the guest; boot: its hash, inc: its memory in KiB, how:
                            ha_def_flags, mig: 1 if an operator changed it */
+    HA_TELL_HEALTH,     /* of incarnation inc; how: ha_health; BAD: loss: which probe, level: how
+                           often in a row */
 };
 
 enum { HA_HOST_INVENTORY = 1, HA_HOST_KEEPER = 2, HA_HOST_ARMED = 4, HA_HOST_NO_JOURNAL = 8 };

@@ -53,6 +53,21 @@ const char *ha_guest_state_name(enum ha_guest_state state)
     return "?";
 }
 
+const char *ha_health_name(enum ha_health health)
+{
+    switch (health) {
+    case HA_HEALTH_NONE:
+        return "none";
+    case HA_HEALTH_PENDING:
+        return "pending";
+    case HA_HEALTH_GOOD:
+        return "good";
+    case HA_HEALTH_BAD:
+        return "bad";
+    }
+    return "?";
+}
+
 const char *ha_op_name(enum ha_op op)
 {
     switch (op) {

@@ -245,7 +245,8 @@ static void why_free(const struct ha *ha, const struct ha_guest_fact *g, uint32_
                "two hosts were lost while it started; `xvmhactl clear %s` tries again",
                g->name);
     else if (g->failed)
-        ha_say(r->why, size, "it ended too often; `xvmhactl clear %s` tries again", g->name);
+        ha_say(r->why, size, "it ended too often, the last time it %s; `xvmhactl clear %s` tries again",
+               ha_released_words(g->last_release), g->name);
     else if (!r->managed)
         ha_say(r->why, size, "not in the configuration any more");
     else if (!ha_quorate(ha))
@@ -348,6 +349,7 @@ void ha_status_guest(const struct ha *ha, ha_ms now, size_t i, struct ha_guest_s
     else
         ha_say(r->why, sizeof r->why, "its complete image is on %s: the move is being decided",
                ha_host_name(ha, g->mig_host));
+    ha_probe_status(ha, (uint32_t)i, g, r);
 }
 
 int ha_log_hash(const struct ha *ha, uint64_t i, struct ha_epoch *ret_e, uint64_t *ret_hash)

@@ -108,6 +108,26 @@ static void read_timers(struct reader *r, yaml_node_t *map, struct ha_timers *t)
         *all[i].at = duration(r, map, all[i].key, *all[i].at);
 }
 
+/* probes: [{name: ping, interval: 10s, timeout: 2s, grace: 30s, failures: 3, unknowns: 6}] */
+static void read_probes(struct reader *r, yaml_node_t *list, struct ha_guest_config *g)
+{
+    if (!list || list->type != YAML_SEQUENCE_NODE)
+        return;
+    for (yaml_node_item_t *i = list->data.sequence.items.start; i < list->data.sequence.items.top;
+         i++) {
+        yaml_node_t *map = yaml_document_get_node(&r->doc, *i);
+        struct ha_probe_config p = {
+            .interval_ms = duration(r, map, "interval", 5000),
+            .timeout_ms = duration(r, map, "timeout", 2000),
+            .grace_ms = duration(r, map, "grace", 20000),
+            .failures = (unsigned)number(r, map, "failures", 3),
+            .unknowns = (unsigned)number(r, map, "unknowns", 6),
+        };
+        snprintf(p.name, sizeof(p.name), "%s", scalar(r, map, "name", "probe"));
+        sim_give_probe(g, &p);
+    }
+}
+
 static void read_guest(struct reader *r, yaml_node_t *map, const struct ha_config *c,
                        struct ha_guest_config *g)
 {
@@ -117,6 +137,7 @@ static void read_guest(struct reader *r, yaml_node_t *map, const struct ha_confi
     g->enabled = yes(r, map, "enabled", true);
     g->restart_limit = (unsigned)number(r, map, "restart-limit", (long)g->restart_limit);
     g->restart_delay_ms = duration(r, map, "restart-delay", g->restart_delay_ms);
+    read_probes(r, value(r, map, "probes"), g);
     yaml_node_t *allowed = value(r, map, "allowed");
     if (!allowed || allowed->type != YAML_SEQUENCE_NODE)
         return;

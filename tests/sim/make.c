@@ -78,11 +78,21 @@ struct ha_config *sim_config_free(struct ha_config *c)
 {
     if (!c)
         return NULL;
+    for (size_t i = 0; i < c->nguests; i++)
+        free(c->guests[i].probes);
     free(c->hosts);
     free(c->devices);
     free(c->guests);
     free(c);
     return NULL;
+}
+
+void sim_give_probe(struct ha_guest_config *guest, const struct ha_probe_config *probe)
+{
+    struct ha_probe_config *v = realloc(guest->probes, (guest->nprobes + 1) * sizeof(*v));
+    assert(v);
+    v[guest->nprobes++] = *probe;
+    guest->probes = v;
 }
 
 void sim_run_done(struct sim_run *run)
@@ -408,6 +418,37 @@ static void make_random(uint64_t seed, const struct sim_options *o, struct sim_r
     draw_plan(&r, o, run);
 }
 
+/* A guest's life: probes, illness. With chance of its own, so that the rest of a seed's schedule
+ * stays what it was. */
+static void draw_life(uint64_t seed, const struct sim_options *o, struct sim_run *run)
+{
+    struct sim_rng r = sim_rng_seed(seed, 191);
+    struct sim_setup *s = &run->setup;
+    if (!sim_rng_chance(&r, 300) || o->faults.none || !run->guests)
+        return;
+    for (unsigned i = 0; i < run->guests; i++) {
+        struct ha_probe_config p = {.name = "probe",
+                                    .interval_ms = sim_rng_range(&r, 1000, 10000),
+                                    .timeout_ms = sim_rng_range(&r, 500, 5000),
+                                    .grace_ms = sim_rng_range(&r, 0, 20000),
+                                    .failures = 1 + sim_rng_below(&r, 4)};
+        p.unknowns = sim_rng_chance(&r, 500) ? p.failures * 2 : 0;
+        if (sim_rng_chance(&r, 600))
+            sim_give_probe(&s->config->guests[i], &p);
+    }
+    for (unsigned n = sim_rng_below(&r, 4); n > 0; n--) {
+        struct sim_op op = {.kind = SIM_OP_SICK,
+                            .at = sim_rng_range(&r, 8000, s->faults_ms),
+                            .dur = sim_rng_range(&r, 1000, 40000),
+                            .host = SIM_NO_HOST,
+                            .peer = SIM_NO_HOST,
+                            .guest = (int)sim_rng_below(&r, run->guests),
+                            .arg = (int)sim_rng_range(&r, HA_PROBE_UNHEALTHY, HA_PROBE_NOTHING)};
+        if (!o->faults.kinds || o->faults.kinds & 1ull << SIM_OP_SICK)
+            sim_plan_add(&run->plan, &op);
+    }
+}
+
 bool sim_run_make(uint64_t seed, const struct sim_options *o, struct sim_run *ret_run)
 {
     struct sim_run run = {.setup = {.seed = seed}};
@@ -423,6 +464,8 @@ bool sim_run_make(uint64_t seed, const struct sim_options *o, struct sim_run *re
         make_directed(d, &run);
     else
         make_random(seed, o, &run);
+    if (!d)
+        draw_life(seed, o, &run);
     *ret_run = run;
     return true;
 }

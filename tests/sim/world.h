@@ -51,6 +51,7 @@ enum sim_event_type {
     SIM_EV_XFER,         /* next step of a migration, at the source's work */
     SIM_EV_LATE_SUSPEND, /* a failed save suspends the guest after all; a: copy id */
     SIM_EV_GUEST_OBEYS,  /* a guest has shut itself down as asked; a: copy id */
+    SIM_EV_PROBED,       /* a probe has ended; a: guest << 56 | its id */
     SIM_EV_BACKENDS,     /* the backends of a dying copy close; a: copy id */
     SIM_EV_FENCE_LAUNCH, /* a: index of a fence run << 32 | its serial, also below */
     SIM_EV_FENCE_EFFECT,
@@ -120,6 +121,7 @@ struct sim_news {
     bool flag; /* quorate */
     enum ha_result result;
     enum ha_exit exit;
+    enum ha_probe_result probe;
     int guest;
     const char *text;
     const struct ha_request *request;
@@ -183,6 +185,8 @@ struct sim_guest {
     uint32_t version; /* of its state: one more each time it begins to run */
     sim_us touched;   /* an operator's last command about it; -1: never */
     bool deaf;        /* ignores requests to shut down */
+    enum ha_probe_result sick; /* what its probes find; 0: it is well */
+    unsigned ill_answers;      /* since it began to run, or a probe succeeded */
     bool by_hand;     /* an operator started it behind the cluster's back */
 };
 
@@ -355,7 +359,8 @@ struct sim_device {
                                                         X(NO_WATCHDOG, "no-watchdog")              \
                                                             X(REPLACE, "replace")                  \
                                                                 X(VERDICT, "verdict")              \
-                                                                    X(DEFINE, "define")
+                                                                    X(DEFINE, "define")                    \
+                                                                        X(SICK, "guest-sick")
 
 enum sim_op_kind {
 #define X(name, text) SIM_OP_##name,
@@ -585,6 +590,8 @@ struct sim_copy *sim_copy_find(struct sim_host *h, uint32_t id);
 void sim_copy_run(struct sim_world *w, struct sim_host *h, struct sim_copy *copy);
 /* The domain ends; its backends close later. */
 void sim_copy_kill(struct sim_world *w, struct sim_host *h, struct sim_copy *copy);
+void sim_probe_start(struct sim_world *w, struct sim_host *h, const struct ha_action *a);
+void sim_probe_event(struct sim_world *w, struct sim_host *h, uint64_t a);
 void sim_guest_exit(struct sim_world *w, int guest, enum ha_exit exit);
 void sim_hand_start(struct sim_world *w, struct sim_host *h, int guest);
 void sim_hyper_off(struct sim_world *w, struct sim_host *h);

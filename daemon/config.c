@@ -124,7 +124,7 @@ static uint64_t fnv1a(const char *data, size_t len)
 
 struct top {
     const struct xvm_node *cluster, *driver, *process, *watchdog, *timers, *fencing, *fence_devices,
-        *hosts, *guest_defaults, *guests, *migration;
+        *hosts, *guest_defaults, *guests, *migration, *starts;
 };
 
 #define TOP(name, must)                                                                            \
@@ -137,6 +137,7 @@ static const struct xvm_field top_fields[] = {
     TOP(watchdog, false),      TOP(timers, false), TOP(fencing, false),
     TOP(fence_devices, false), TOP(hosts, true),   TOP(guest_defaults, false),
     TOP(guests, false),        TOP(migration, false),
+    TOP(starts, false),
 };
 
 #define FIELD(name) offsetof(struct ha_config, name)
@@ -356,6 +357,7 @@ static void read_top(struct xvm_loader *l, const struct xvm_node *root, bool hav
         xvm_read_hosts(l, top.hosts);
     xvm_read_migration(l, top.migration);
     xvm_read_guests(l, top.guest_defaults, top.guests);
+    xvm_read_starts(l, top.starts);
 }
 
 static int parse(struct xvm_loader *l, const char *data, size_t len, bool have_ring)
@@ -454,8 +456,11 @@ struct ha_config *xvm_config_free(struct ha_config *config)
     }
     for (size_t i = 0; i < config->nhosts; i++)
         free_params(config->hosts[i].params, config->hosts[i].nparams);
-    for (size_t i = 0; i < config->nguests; i++)
+    for (size_t i = 0; i < config->nguests; i++) {
         free(config->guests[i].config_path);
+        free(config->guests[i].after);
+        xvm_free_probes(&config->guests[i]);
+    }
     free(config->devices);
     free(config->hosts);
     free(config->guests);

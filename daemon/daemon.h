@@ -20,6 +20,7 @@
 #include "keeper_link.h"
 #include "marks.h"
 #include "migration.h"
+#include "prober.h"
 #include "supply.h"
 #include "../libha/ha.h"
 
@@ -32,7 +33,7 @@ enum {
 };
 
 struct xvm_options {
-    const char *config_path, *run_dir, *state_dir, *agent_dir, *log_target;
+    const char *config_path, *run_dir, *state_dir, *agent_dir, *log_target, *probe_dir;
     const char *check_path;  /* only check this file; NULL: be a daemon */
     const char *agent_cache; /* NULL: a folder in run_dir; with check_path: nothing is kept */
     struct ha_uuid machine, boot;
@@ -66,6 +67,7 @@ struct xvm_daemon {
     struct xvm_driver *driver;
     struct xvm_supply *supply;
     struct xvm_migration *migration;
+    struct xvm_prober *prober;
     sd_event_source *tick_timer, *status_timer;
     int alone_fd;                /* held as long as the daemon lives: it is the only one */
     bool ready;                  /* told systemd */
@@ -93,6 +95,8 @@ extern const struct xvm_journal_sink xvm_daemon_journal_sink;
 extern const struct xvm_supply_sink xvm_daemon_supply_sink;
 extern const struct xvm_migration_env xvm_daemon_migration_env; /* the functions in it */
 void xvm_daemon_fenced(void *user, uint64_t id, enum ha_result result, const char *text);
+/* Once it is known which host this is. 0 or a negative errno. */
+int xvm_daemon_open_prober(struct xvm_daemon *d);
 void xvm_daemon_event(void *user, struct ha_event *event);
 void xvm_daemon_command(void *user, const struct ha_request *request);
 

@@ -349,6 +349,8 @@ static int start_core(struct xvm_daemon *d)
     if (r >= 0)
         r = open_fencing(d);
     if (r >= 0)
+        r = xvm_daemon_open_prober(d);
+    if (r >= 0)
         r = open_keeper(d);
     if (r >= 0)
         r = xvm_journal_start(d->journal, d->loop, &xvm_daemon_journal_sink, d);

@@ -82,7 +82,22 @@ struct ha_probe_config {
     unsigned unknowns;   /* the same, of runs that failed or hung; 0: hung ones never count */
 };
 
-enum { HA_PROBES_MAX = 8 };
+enum { HA_PROBES_MAX = 8, HA_AFTER_MAX = 32 };
+
+/* What follows when a guest ends by itself. */
+enum ha_on_end {
+    HA_ON_RESTART = 0,
+    HA_ON_STOP,         /* it stays down, as if an operator had stopped it */
+    HA_ON_DUMP_RESTART, /* its memory is kept in a file first */
+    HA_ON_DUMP_STOP,
+};
+
+/* A guest that is to run before another one is started. */
+struct ha_after {
+    char name[HA_NAME_MAX];
+    bool healthy;   /* and its probes are to say that it is well */
+    ha_ms delay_ms; /* and so much time is to have passed since */
+};
 
 struct ha_guest_config {
     char name[HA_NAME_MAX];
@@ -101,6 +116,11 @@ struct ha_guest_config {
     uint8_t move_fallback;     /* enum ha_move_fallback */
     struct ha_probe_config *probes;
     size_t nprobes;
+    unsigned restart_per_host; /* failures in a row on one host, then another one is tried; 0: any */
+    uint8_t on_reboot, on_poweroff, on_crash; /* enum ha_on_end */
+    struct ha_after *after; /* what it is started after */
+    size_t nafter;
+    ha_ms start_wait_ms;    /* the longest that it waits for those */
 };
 
 enum { HA_DUEL_ACTION = 5000 }; /* ms from the order to power off, of two hosts' turns */
@@ -130,6 +150,12 @@ struct ha_fence_policy {
     ha_ms check;            /* how often each device is asked whether it works; 0: never. Shell's */
 };
 
+/* How many guests may be starting at once; 0: any number. */
+struct ha_starts {
+    unsigned per_host, cluster;
+    ha_ms boot_ms; /* a guest that runs counts as starting for so long, or until its probes succeed */
+};
+
 struct ha_config {
     char cluster_name[HA_NAME_MAX];
     enum ha_mode mode;
@@ -142,6 +168,7 @@ struct ha_config {
     size_t nguests;
     unsigned journal_keep; /* stable facts kept one by one, for members that fetch; 0: the default */
     struct ha_fence_policy fencing;
+    struct ha_starts starts;
     bool suspendable_hosts; /* hosts are virtual machines that can be suspended: no bound */
     /* For the shell; the core does not read them. */
     char *driver;          /* "libxl" or "process" */

@@ -70,6 +70,7 @@ struct ha_watch {
     unsigned failed, bad; /* in a row: failed; failed or hung */
     bool good;            /* succeeded once since the guest was started */
     bool ill;             /* did not, when it ran last */
+    bool mute;            /* says nothing, and that was said */
     char text[HA_TEXT_MAX];
 };
 

@@ -182,7 +182,10 @@ static void say(struct ha *ha, const struct ha_guest_config *c, const struct ha_
                 const struct ha_watch *w, bool was_ill)
 {
     const char *colon = w->text[0] ? ": " : "";
-    if (too_bad(p, w))
+    if (w->mute)
+        ha_report(ha, HA_REPORT_GUEST_PROBE, HA_SEV_WARNING, ha->self, c->name,
+                  "probe %s of %s cannot tell how it is%s%s", p->name, c->name, colon, w->text);
+    else if (too_bad(p, w))
         ha_report(ha, HA_REPORT_GUEST_PROBE, HA_SEV_ERROR, ha->self, c->name,
                   "probe %s of %s has failed %u times in a row, it counts as crashed%s%s", p->name,
                   c->name, w->bad, colon, w->text);
@@ -201,8 +204,9 @@ static void judge(struct ha *ha, const struct ha_event *event, uint32_t i, size_
     struct ha_watch *w = &l->watches[k];
     const struct ha_probe_config *p = &c->probes[k];
     bool was_ill = w->ill, counts = w->good || ha->now >= l->watched_since + p->grace_ms;
-    bool first = !w->good;
+    bool first = !w->good, was_mute = w->mute;
     w->id = 0;
+    w->mute = event->u.probe.result == HA_PROBE_NOTHING;
     ha_say(w->text, sizeof w->text, "%s", event->u.probe.text ? event->u.probe.text : "");
     switch (event->u.probe.result) {
     case HA_PROBE_HEALTHY:
@@ -223,7 +227,7 @@ static void judge(struct ha *ha, const struct ha_event *event, uint32_t i, size_
         break;
     }
     set_due(ha, c, w, k);
-    if (!(first && w->good))
+    if (!(first && w->good) && !(w->mute && was_mute))
         say(ha, c, p, w, was_ill);
 }
 

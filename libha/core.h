@@ -375,6 +375,17 @@ void ha_decide_calm(struct ha *ha, size_t i);
 /* guests.c */
 void ha_decide_guests(struct ha *ha);
 void ha_guest_reported(struct ha *ha, const struct ha_member *m, const struct ha_copy *copy);
+/* restart.c: what follows when a guest ends */
+/* Whether the guest is to start again on the host where it failed, or rather not there. */
+bool ha_restart_here(const struct ha *ha, uint32_t guest, ha_node node);
+bool ha_restart_elsewhere(const struct ha *ha, uint32_t guest, ha_node node);
+/* The owner gave it back: limits, back-off, what its configuration says about this end. */
+void ha_decide_release(struct ha *ha, uint32_t guest, uint8_t how);
+/* Its memory is to be kept in a file before it is ended for that reason. */
+bool ha_dump_first(const struct ha *ha, uint32_t guest, uint8_t how);
+/* Why it is down for good, and the way out; false: it is not. */
+bool ha_ended_why(const struct ha *ha, uint32_t guest, const struct ha_guest_fact *g, char *ret_why,
+                  size_t size);
 /* place.c */
 /* The host for guest g by the facts `prop`, or 0 with a reason. */
 ha_node ha_place(struct ha *ha, uint32_t guest, ha_node except, char *ret_why, size_t size);

@@ -62,6 +62,9 @@ enum ha_release {
     HA_RELEASE_PROBE, /* destroyed because its probes failed too often: counts as a crash */
 };
 
+/* It ended because something is wrong with it, or with its host. */
+bool ha_is_failure(uint8_t how); /* ha_release */
+
 struct ha_voter {
     ha_node node;
     struct ha_uuid machine, journal;
@@ -138,6 +141,8 @@ struct ha_guest_fact {
     bool recall;           /* to be stopped, to start again on `prefer` */
     ha_node prefer;
     ha_node avoid; /* host of the last failed start */
+    ha_node ended_on;       /* where it failed or rebooted last; 0: nowhere */
+    uint8_t failures_there; /* in a row on that host */
     uint8_t last_release;
     struct ha_uuid def;    /* hash of its definition; zero: none yet, or none needed */
     uint64_t need_kib;     /* memory it takes, by its definition */

@@ -283,6 +283,8 @@ static void put_guest(struct ha_put *put, const struct ha_guest_fact *g)
     ha_put_u64(put, g->need_kib);
     ha_put_u8(put, g->def_flags);
     ha_put_u64(put, g->asked_index);
+    ha_put_u32(put, g->ended_on);
+    ha_put_u8(put, g->failures_there);
 }
 
 static void get_guest(struct ha_get *get, struct ha_guest_fact *g)
@@ -323,6 +325,10 @@ static void get_guest(struct ha_get *get, struct ha_guest_fact *g)
     g->need_kib = ha_get_u64(get);
     g->def_flags = ha_get_u8(get);
     g->asked_index = ha_get_u64(get);
+    if (get->failed || get->left == 0)
+        return; /* written before there was more */
+    g->ended_on = ha_get_u32(get);
+    g->failures_there = ha_get_u8(get);
 }
 
 void ha_facts_encode(struct ha_put *put, const struct ha_facts *facts)

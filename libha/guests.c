@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BACKOFF_MOST = 5 };
-
 bool ha_wanted(const struct ha_guest_fact *guest)
 {
     return guest->want_run && guest->enabled;
@@ -54,29 +52,6 @@ static void decide_register(struct ha *ha)
 }
 
 /* ----------------------------------------------------------------------------------- released */
-
-static bool is_failure(uint8_t how)
-{
-    return how == HA_RELEASE_CRASH || how == HA_RELEASE_START_FAILED ||
-           how == HA_RELEASE_POWEROFF || how == HA_RELEASE_PROBE;
-}
-
-static void release(struct ha *ha, uint32_t i, uint8_t how)
-{
-    struct ha_guest_fact *g = &ha->prop.guests[i];
-    const struct ha_guest_config *c = ha_guest_config(ha, i);
-    struct ha_desk *desk = &ha->desks[i];
-    bool failure = is_failure(how) && ha_wanted(g);
-    struct ha_fact fact = {.kind = HA_FACT_RELEASED, .guest = i, .inc = g->inc, .how = how};
-    fact.failed = failure && c && g->restarts + 1 > c->restart_limit;
-    if (failure && c) {
-        unsigned doublings = g->restarts < BACKOFF_MOST ? g->restarts : BACKOFF_MOST;
-        desk->not_before = ha->now + (g->restarts ? c->restart_delay_ms << (doublings - 1) : 0);
-    }
-    if (how == HA_RELEASE_OTHER || (how == HA_RELEASE_STOPPED && ha_wanted(g) && !g->recall))
-        desk->not_before = ha->now + 1000; /* given back: not at once to the same host again */
-    ha_propose(ha, &fact);
-}
 
 static void abort_mig(struct ha *ha, uint32_t i)
 {
@@ -126,7 +101,7 @@ static void decide_owner_told(struct ha *ha, uint32_t i)
             return; /* its complete image is at the target: decide_mig commits */
         if (g->mig)
             abort_mig(ha, i);
-        release(ha, i, desk->tell.how);
+        ha_decide_release(ha, i, desk->tell.how);
     }
 }
 

@@ -91,7 +91,9 @@ ha_node ha_place(struct ha *ha, uint32_t guest, ha_node except, char *ret_why, s
         }
         if (h->node == g->prefer)
             return h->node; /* an operator's choice */
-        bool avoid = h->node == g->avoid;
+        if (ha_restart_here(ha, guest, h->node))
+            return h->node;
+        bool avoid = h->node == g->avoid || ha_restart_elsewhere(ha, guest, h->node);
         if (!best || (best_avoid && !avoid) || (best_avoid == avoid && free_kib > best_free)) {
             best = h->node;
             best_free = free_kib;

@@ -238,15 +238,14 @@ static void why_free(const struct ha *ha, const struct ha_guest_fact *g, uint32_
     const struct ha_guest_config *c = ha_guest_config(ha, i);
     if (!g->enabled)
         ha_say(r->why, size, "disabled: `xvmhactl enable %s`", g->name);
+    else if (ha_ended_why(ha, i, g, r->why, size))
+        return;
     else if (!g->want_run)
         ha_say(r->why, size, "stopped by an operator: `xvmhactl start %s`", g->name);
     else if (g->quarantined)
         ha_say(r->why, size,
                "two hosts were lost while it started; `xvmhactl clear %s` tries again",
                g->name);
-    else if (g->failed)
-        ha_say(r->why, size, "it ended too often, the last time it %s; `xvmhactl clear %s` tries again",
-               ha_released_words(g->last_release), g->name);
     else if (!r->managed)
         ha_say(r->why, size, "not in the configuration any more");
     else if (!ha_quorate(ha))

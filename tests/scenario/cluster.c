@@ -128,6 +128,14 @@ static void read_probes(struct reader *r, yaml_node_t *list, struct ha_guest_con
     }
 }
 
+static uint8_t on_end(const char *word)
+{
+    return strcmp(word, "stop") == 0           ? HA_ON_STOP
+           : strcmp(word, "dump-restart") == 0 ? HA_ON_DUMP_RESTART
+           : strcmp(word, "dump-stop") == 0    ? HA_ON_DUMP_STOP
+                                               : HA_ON_RESTART;
+}
+
 static void read_guest(struct reader *r, yaml_node_t *map, const struct ha_config *c,
                        struct ha_guest_config *g)
 {
@@ -138,6 +146,10 @@ static void read_guest(struct reader *r, yaml_node_t *map, const struct ha_confi
     g->restart_limit = (unsigned)number(r, map, "restart-limit", (long)g->restart_limit);
     g->restart_delay_ms = duration(r, map, "restart-delay", g->restart_delay_ms);
     read_probes(r, value(r, map, "probes"), g);
+    g->restart_per_host = (unsigned)number(r, map, "restart-per-host", 0);
+    g->on_reboot = on_end(scalar(r, map, "on-reboot", ""));
+    g->on_poweroff = on_end(scalar(r, map, "on-poweroff", ""));
+    g->on_crash = on_end(scalar(r, map, "on-crash", ""));
     yaml_node_t *allowed = value(r, map, "allowed");
     if (!allowed || allowed->type != YAML_SEQUENCE_NODE)
         return;

@@ -433,6 +433,11 @@ static void draw_life(uint64_t seed, const struct sim_options *o, struct sim_run
                                     .grace_ms = sim_rng_range(&r, 0, 20000),
                                     .failures = 1 + sim_rng_below(&r, 4)};
         p.unknowns = sim_rng_chance(&r, 500) ? p.failures * 2 : 0;
+        struct ha_guest_config *g = &s->config->guests[i];
+        g->restart_per_host = sim_rng_below(&r, 4);
+        g->on_reboot = sim_rng_chance(&r, 100) ? HA_ON_STOP : HA_ON_RESTART;
+        g->on_poweroff = sim_rng_chance(&r, 200) ? HA_ON_STOP : HA_ON_RESTART;
+        g->on_crash = sim_rng_chance(&r, 300) ? (uint8_t)sim_rng_below(&r, 4) : HA_ON_RESTART;
         if (sim_rng_chance(&r, 600))
             sim_give_probe(&s->config->guests[i], &p);
     }

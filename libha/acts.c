@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OP_TIMEOUT = 120000, MOVE_TIMEOUT = 3600000, RETRY = 1000, STOP_DEFAULT = 600000, HEAR_OUT = 200 };
+enum { OP_TIMEOUT = 120000, MOVE_TIMEOUT = 3600000, RETRY = 1000, HEAR_OUT = 200 };
 
 /* The facts an act may read: stable, unless a mutant says otherwise. */
 static const struct ha_guest_fact *fact_for(const struct ha *ha, uint32_t i, bool guarded)
@@ -131,8 +131,7 @@ static void tell_stopped(struct ha *ha, uint32_t i, uint64_t inc)
         how = l->release;
     if (inc > l->burned)
         l->burned = inc;
-    l->stop_began = 0;
-    l->stop_asked = false;
+    ha_stop_over(ha, i);
     l->told_copy = false;
     tell(ha, i, HA_TELL_STOPPED, inc, 0, how);
 }
@@ -151,27 +150,19 @@ static void destroy(struct ha *ha, uint32_t i, const struct ha_guest_fact *g, ui
     start_op(ha, i, HA_OP_DESTROY, g, l->copy.inc);
 }
 
-/* A8: 70 % of the time graceful, then by force. */
-static void stop(struct ha *ha, uint32_t i, const struct ha_guest_fact *g)
+void ha_act_destroy(struct ha *ha, uint32_t i, const struct ha_guest_fact *g, uint8_t release)
 {
-    struct ha_local *l = &ha->locals[i];
-    const struct ha_guest_config *c = ha_guest_config(ha, i);
-    ha_ms all = c ? c->stop_timeout_ms : STOP_DEFAULT;
-    if (!l->stop_began) {
-        l->stop_began = ha->now;
-        l->release = HA_RELEASE_STOPPED;
-        l->release_inc = l->copy.inc;
-    }
-    ha_ms force = l->stop_began + all * 7 / 10;
-    if (ha->now >= force) {
-        destroy(ha, i, g, HA_RELEASE_STOPPED);
-        return;
-    }
-    ha_wake(ha, force);
-    if (!l->stop_asked) {
-        l->stop_asked = true;
-        start_op(ha, i, HA_OP_SHUTDOWN, g, l->copy.inc);
-    }
+    destroy(ha, i, g, release);
+}
+
+void ha_act_shutdown(struct ha *ha, uint32_t i, const struct ha_guest_fact *g)
+{
+    start_op(ha, i, HA_OP_SHUTDOWN, g, ha->locals[i].copy.inc);
+}
+
+bool ha_may_tell(const struct ha *ha)
+{
+    return may_tell(ha);
 }
 
 /* Not to be stopped, given back, or moved by stop and start. */
@@ -253,11 +244,10 @@ static void act_running(struct ha *ha, uint32_t i, const struct ha_guest_fact *g
         return;
     }
     if (!keep_running(ha, g)) {
-        stop(ha, i, g);
+        ha_stop(ha, i, g);
         return;
     }
-    l->stop_began = 0;
-    l->stop_asked = false;
+    ha_stop_over(ha, i);
     if (ha_probes_gave_up(ha, i)) {
         destroy(ha, i, g, HA_RELEASE_PROBE);
         return;
@@ -594,5 +584,6 @@ void ha_tells_reset(struct ha *ha)
     }
     ha_defs_tells_reset(ha);
     ha_probes_reset(ha);
+    ha_stops_reset(ha);
     ha->leaving_told = false;
 }

@@ -49,6 +49,9 @@ struct ha_local {
     ha_ms changed_at; /* an operation began or ended: older looks say nothing */
     ha_ms stop_began; /* phased stop under way since; 0: no */
     bool stop_asked;
+    ha_ms stop_held;   /* waits for others to stop first, since; 0: no */
+    struct ha_tell stop_told;
+    bool stop_overdue_said;
     uint8_t release;        /* ha_release to tell for `release_inc` */
     uint64_t release_inc;
     struct ha_tell told; /* last tell in this epoch, not to repeat it */
@@ -99,6 +102,11 @@ struct ha_desk {
     struct ha_tell health; /* latest HEALTH */
     ha_ms not_before; /* back-off */
     ha_ms running_since;
+    ha_ms held_since;     /* it could start, but waits for others; kept */
+    uint64_t starting_inc, up_inc; /* seen starting, seen running; kept */
+    ha_ms up_since;                /* 0: before we looked; kept */
+    struct ha_tell stop;  /* latest STOP_PHASE */
+    ha_ms stop_end;       /* of that phase */
     ha_ms mig_since;     /* the target's daemon is missing since then */
     uint64_t cancel_mig; /* an operator called this one off */
 };
@@ -286,6 +294,9 @@ struct ha {
     int *config_guest; /* guest index -> config index or -1 */
     uint32_t *names;   /* hash table over the names of the newest facts' guests: index + 1 */
     size_t names_size, names_for; /* slots; guests it was built for, SIZE_MAX: anew */
+    struct ha_starting {
+        unsigned all, on[HA_HOSTS_MAX];
+    } starting; /* as used_kib */
     uint64_t used_kib[HA_HOSTS_MAX]; /* by the facts in `prop`, while deciding */
     ha_ms deadline;
 };
@@ -386,6 +397,31 @@ bool ha_dump_first(const struct ha *ha, uint32_t guest, uint8_t how);
 /* Why it is down for good, and the way out; false: it is not. */
 bool ha_ended_why(const struct ha *ha, uint32_t guest, const struct ha_guest_fact *g, char *ret_why,
                   size_t size);
+/* order.c */
+void ha_order_note(struct ha *ha, uint32_t guest);
+/* It waits for other guests. */
+bool ha_order_holds(struct ha *ha, uint32_t guest);
+/* No more guests may start on that host now. */
+bool ha_order_full(const struct ha *ha, ha_node node);
+/* Counts who is starting by `prop`; and one more. */
+void ha_order_count(struct ha *ha);
+void ha_order_add(struct ha *ha, ha_node node);
+/* By which guests are ranked; one for each of `prop`. */
+void ha_order_priorities(struct ha *ha, int *priority);
+/* A guest that has to be stopped before this one; NULL: none. */
+const char *ha_order_stops_first(const struct ha *ha, const char *name);
+bool ha_order_why(const struct ha *ha, const struct ha_facts *facts, uint32_t guest, ha_ms now,
+                  char *ret_why, size_t size);
+/* stop.c */
+void ha_stop(struct ha *ha, uint32_t guest, const struct ha_guest_fact *g);
+void ha_stop_over(struct ha *ha, uint32_t guest);
+void ha_stops_reset(struct ha *ha);
+void ha_stop_status(const struct ha *ha, uint32_t guest, const struct ha_guest_fact *g, ha_ms now,
+                    struct ha_guest_status *r);
+/* acts.c, for stop.c */
+void ha_act_destroy(struct ha *ha, uint32_t guest, const struct ha_guest_fact *g, uint8_t release);
+void ha_act_shutdown(struct ha *ha, uint32_t guest, const struct ha_guest_fact *g);
+bool ha_may_tell(const struct ha *ha);
 /* place.c */
 /* The host for guest g by the facts `prop`, or 0 with a reason. */
 ha_node ha_place(struct ha *ha, uint32_t guest, ha_node except, char *ret_why, size_t size);

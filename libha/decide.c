@@ -124,7 +124,12 @@ void ha_desk_reset(struct ha *ha)
 {
     for (size_t i = 0; i < ha->ndesks; i++) {
         struct ha_desk *desk = &ha->desks[i];
-        *desk = (struct ha_desk){.not_before = desk->not_before, .cancel_mig = desk->cancel_mig};
+        *desk = (struct ha_desk){.not_before = desk->not_before,
+                                 .cancel_mig = desk->cancel_mig,
+                                 .held_since = desk->held_since,
+                                 .starting_inc = desk->starting_inc,
+                                 .up_inc = desk->up_inc,
+                                 .up_since = desk->up_since};
     }
     for (size_t i = 0; i < HA_HOSTS_MAX; i++) {
         ha->host_desks[i].tell_valid = false;
@@ -266,6 +271,10 @@ static void tell_guest(struct ha *ha, struct ha_member *m, const struct ha_tell 
         if (!desk->defined || t->mig)
             desk->define = *t;
         desk->defined = true;
+        break;
+    case HA_TELL_STOP_PHASE:
+        desk->stop = *t;
+        desk->stop_end = ha->now + t->level;
         break;
     case HA_TELL_HEALTH:
         desk->health = *t;

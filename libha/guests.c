@@ -249,9 +249,11 @@ static void assign(struct ha *ha, uint32_t i)
         ha_wake(ha, ha->now + 1000);
         return;
     }
+    if (ha_order_holds(ha, i))
+        return;
     char why[HA_TEXT_MAX];
     ha_node node = ha_place(ha, i, 0, why, sizeof why);
-    if (!node)
+    if (!node || ha_order_full(ha, node))
         return;
     const struct ha_host_fact *h = ha_facts_host(&ha->prop, node);
     struct ha_fact fact = {.kind = HA_FACT_ASSIGN,
@@ -260,6 +262,7 @@ static void assign(struct ha *ha, uint32_t i)
                            .boot = h->boot,
                            .inc = ha->prop.next_inc};
     ha_propose(ha, &fact);
+    ha_order_add(ha, node);
     for (size_t k = 0; k < ha->prop.nhosts; k++)
         if (ha->prop.hosts[k].node == node)
             ha->used_kib[k] += ha_guest_need_kib(ha, &ha->prop, i);
@@ -291,19 +294,25 @@ static void decide_assign(struct ha *ha)
     if (!n)
         return;
     struct rank *order = malloc(n * sizeof *order);
-    if (!order) {
+    int *priority = calloc(ha->prop.nguests, sizeof *priority);
+    if (!order || !priority) {
         ha->nomem = true;
+        free(order);
+        free(priority);
         return;
     }
+    ha_order_priorities(ha, priority);
     size_t k = 0;
     for (uint32_t i = 0; i < ha->prop.nguests; i++)
         if (may_start(ha, i))
-            order[k++] = (struct rank){ha_guest_config(ha, i)->priority, i};
+            order[k++] = (struct rank){priority[i], i};
     qsort(order, n, sizeof *order, rank_cmp);
     ha_used_count(ha, &ha->prop, ha->used_kib);
+    ha_order_count(ha);
     for (k = 0; k < n; k++)
         assign(ha, order[k].guest);
     free(order);
+    free(priority);
 }
 
 /* A guest that ran quietly for a whole window starts with a clean sheet. */
@@ -333,6 +342,7 @@ void ha_decide_guests(struct ha *ha)
         decide_vacated(ha, i);
         decide_calm(ha, i);
         ha_defs_decide(ha, i);
+        ha_order_note(ha, i);
     }
     if (ha->ndesks >= ha->prop.nguests)
         decide_assign(ha);

@@ -520,6 +520,15 @@ enum ha_health {
     HA_HEALTH_BAD, /* one of them failed when it ran last */
 };
 
+/* Where a stop has got to (A8). */
+enum ha_stop_phase {
+    HA_STOP_NONE = 0,
+    HA_STOP_WAITS,   /* for guests that come after it */
+    HA_STOP_ASKED,   /* it shuts itself down */
+    HA_STOP_FORCED,  /* it is being ended */
+    HA_STOP_OVERDUE, /* and that does not work */
+};
+
 struct ha_guest_status {
     const char *name;
     enum ha_guest_state state;
@@ -538,6 +547,8 @@ struct ha_guest_status {
     unsigned restarts;
     bool recalled;  /* is being stopped, to start on another host */
     enum ha_health health;
+    enum ha_stop_phase stop;
+    ha_ms stop_left_ms; /* of that phase */
     const char *probe; /* HEALTH_BAD: which one; NULL: not in this host's configuration */
     unsigned probe_failures; /* HEALTH_BAD: in a row */
     /* Of the move under way, or why the last one failed; NULL: nothing was heard. Borrowed until the
@@ -592,6 +603,7 @@ int ha_stable_host(const struct ha *ha, ha_node node, enum ha_host_state *ret_st
 int ha_stable_restraint(const struct ha *ha, ha_node node, bool *ret_ordered, unsigned *ret_flaps);
 
 const char *ha_phase_name(enum ha_phase phase);
+const char *ha_stop_phase_name(enum ha_stop_phase phase);
 const char *ha_health_name(enum ha_health health);
 const char *ha_host_state_name(enum ha_host_state state);
 const char *ha_guest_state_name(enum ha_guest_state state);

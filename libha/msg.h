@@ -90,6 +90,7 @@ enum ha_tell_kind {
                            ha_def_flags, mig: 1 if an operator changed it */
     HA_TELL_HEALTH,     /* of incarnation inc; how: ha_health; BAD: loss: which probe, level: how
                            often in a row */
+    HA_TELL_STOP_PHASE, /* of incarnation inc; how: ha_stop_phase; level: ms that it may take */
 };
 
 enum { HA_HOST_INVENTORY = 1, HA_HOST_KEEPER = 2, HA_HOST_ARMED = 4, HA_HOST_NO_JOURNAL = 8 };

@@ -68,6 +68,23 @@ const char *ha_health_name(enum ha_health health)
     return "?";
 }
 
+const char *ha_stop_phase_name(enum ha_stop_phase phase)
+{
+    switch (phase) {
+    case HA_STOP_NONE:
+        return "none";
+    case HA_STOP_WAITS:
+        return "waits";
+    case HA_STOP_ASKED:
+        return "asked";
+    case HA_STOP_FORCED:
+        return "forced";
+    case HA_STOP_OVERDUE:
+        return "overdue";
+    }
+    return "?";
+}
+
 const char *ha_op_name(enum ha_op op)
 {
     switch (op) {

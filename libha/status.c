@@ -270,7 +270,7 @@ static void why_free(const struct ha *ha, const struct ha_guest_fact *g, uint32_
     else if (i < ha->ndesks && ha->now < ha->desks[i].not_before)
         ha_say(r->why, size, "it failed; tried again in %lu s",
                (unsigned long)((ha->desks[i].not_before - ha->now + 999) / 1000));
-    else
+    else if (!ha_order_why(ha, shown(ha), i, ha->now, r->why, size))
         ha_say(r->why, size,
                "no host can take it now: look at memory and states of its hosts in `status`");
 }
@@ -348,6 +348,7 @@ void ha_status_guest(const struct ha *ha, ha_ms now, size_t i, struct ha_guest_s
     else
         ha_say(r->why, sizeof r->why, "its complete image is on %s: the move is being decided",
                ha_host_name(ha, g->mig_host));
+    ha_stop_status(ha, (uint32_t)i, g, now, r);
     ha_probe_status(ha, (uint32_t)i, g, r);
 }
 

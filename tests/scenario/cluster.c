@@ -128,6 +128,21 @@ static void read_probes(struct reader *r, yaml_node_t *list, struct ha_guest_con
     }
 }
 
+/* after: [g1, {guest: g2, healthy: yes, delay: 5s}] */
+static void read_after(struct reader *r, yaml_node_t *list, struct ha_guest_config *g)
+{
+    if (!list || list->type != YAML_SEQUENCE_NODE)
+        return;
+    for (yaml_node_item_t *i = list->data.sequence.items.start; i < list->data.sequence.items.top;
+         i++) {
+        yaml_node_t *map = yaml_document_get_node(&r->doc, *i);
+        struct ha_after a = {.healthy = yes(r, map, "healthy", false),
+                             .delay_ms = duration(r, map, "delay", 0)};
+        snprintf(a.name, sizeof(a.name), "%s", scalar(r, map, "guest", text_of(r, *i)));
+        sim_give_after(g, &a);
+    }
+}
+
 static uint8_t on_end(const char *word)
 {
     return strcmp(word, "stop") == 0           ? HA_ON_STOP
@@ -146,6 +161,9 @@ static void read_guest(struct reader *r, yaml_node_t *map, const struct ha_confi
     g->restart_limit = (unsigned)number(r, map, "restart-limit", (long)g->restart_limit);
     g->restart_delay_ms = duration(r, map, "restart-delay", g->restart_delay_ms);
     read_probes(r, value(r, map, "probes"), g);
+    read_after(r, value(r, map, "after"), g);
+    g->start_wait_ms = duration(r, map, "start-wait", 60000);
+    g->stop_timeout_ms = duration(r, map, "stop-timeout", g->stop_timeout_ms);
     g->restart_per_host = (unsigned)number(r, map, "restart-per-host", 0);
     g->on_reboot = on_end(scalar(r, map, "on-reboot", ""));
     g->on_poweroff = on_end(scalar(r, map, "on-poweroff", ""));
@@ -190,7 +208,7 @@ static void build(struct reader *r, yaml_node_t *root, struct scenario *s)
     static const char *const known[] = {
         "hosts", "guests", "mode", "fence", "fence-hosts", "delay",       "timers",
         "token", "room",   "boot", "lies",  "liveness",    "no-watchdog", "suspendable",
-        "definitions", "losses-host", "losses-cluster", "losses-window"};
+        "starts", "definitions", "losses-host", "losses-cluster", "losses-window"};
     for (yaml_node_pair_t *p = root->data.mapping.pairs.start; p < root->data.mapping.pairs.top;
          p++) {
         bool found = false;
@@ -229,6 +247,12 @@ static void build(struct reader *r, yaml_node_t *root, struct scenario *s)
         .host_limit = (unsigned)number(r, root, "losses-host", 0),
         .cluster_limit = (unsigned)number(r, root, "losses-cluster", 0),
         .window = duration(r, root, "losses-window", 0),
+    };
+    yaml_node_t *starts = value(r, root, "starts");
+    set->config->starts = (struct ha_starts){
+        .per_host = (unsigned)number(r, starts, "per-host", 0),
+        .cluster = (unsigned)number(r, starts, "cluster", 0),
+        .boot_ms = duration(r, starts, "boot-time", 0),
     };
     set->config->suspendable_hosts = yes(r, root, "suspendable", false);
     set->host_memory_kib = (uint64_t)number(r, root, "room", 16) * GUEST_KIB;

@@ -78,8 +78,10 @@ struct ha_config *sim_config_free(struct ha_config *c)
 {
     if (!c)
         return NULL;
-    for (size_t i = 0; i < c->nguests; i++)
+    for (size_t i = 0; i < c->nguests; i++) {
         free(c->guests[i].probes);
+        free(c->guests[i].after);
+    }
     free(c->hosts);
     free(c->devices);
     free(c->guests);
@@ -93,6 +95,14 @@ void sim_give_probe(struct ha_guest_config *guest, const struct ha_probe_config 
     assert(v);
     v[guest->nprobes++] = *probe;
     guest->probes = v;
+}
+
+void sim_give_after(struct ha_guest_config *guest, const struct ha_after *after)
+{
+    struct ha_after *v = realloc(guest->after, (guest->nafter + 1) * sizeof(*v));
+    assert(v);
+    v[guest->nafter++] = *after;
+    guest->after = v;
 }
 
 void sim_run_done(struct sim_run *run)
@@ -418,6 +428,25 @@ static void make_random(uint64_t seed, const struct sim_options *o, struct sim_r
     draw_plan(&r, o, run);
 }
 
+/* Who starts after whom, always a later one after an earlier one; and how many at once. */
+static void draw_order(struct sim_rng *r, struct sim_run *run)
+{
+    struct ha_config *c = run->setup.config;
+    for (unsigned i = 1; i < run->guests; i++) {
+        if (!sim_rng_chance(r, 400))
+            continue;
+        struct ha_after a = {.healthy = sim_rng_chance(r, 400),
+                             .delay_ms = sim_rng_chance(r, 300) ? sim_rng_range(r, 0, 8000) : 0};
+        memcpy(a.name, c->guests[sim_rng_below(r, i)].name, sizeof(a.name));
+        sim_give_after(&c->guests[i], &a);
+        c->guests[i].start_wait_ms = sim_rng_range(r, 0, 40000);
+    }
+    if (sim_rng_chance(r, 400))
+        c->starts = (struct ha_starts){.per_host = sim_rng_below(r, 3),
+                                       .cluster = sim_rng_below(r, 4),
+                                       .boot_ms = sim_rng_range(r, 0, 8000)};
+}
+
 /* A guest's life: probes, illness. With chance of its own, so that the rest of a seed's schedule
  * stays what it was. */
 static void draw_life(uint64_t seed, const struct sim_options *o, struct sim_run *run)
@@ -441,6 +470,7 @@ static void draw_life(uint64_t seed, const struct sim_options *o, struct sim_run
         if (sim_rng_chance(&r, 600))
             sim_give_probe(&s->config->guests[i], &p);
     }
+    draw_order(&r, run);
     for (unsigned n = sim_rng_below(&r, 4); n > 0; n--) {
         struct sim_op op = {.kind = SIM_OP_SICK,
                             .at = sim_rng_range(&r, 8000, s->faults_ms),

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A guest's life: probes, restarts, order, stops, validation."""
 import os
+import signal
 import time
 
 from cases_failover import assert_undisturbed
+from cases_operator import guest_pid
 from lib.cluster import Cluster
 from lib.room import wait_until
 
@@ -91,3 +93,94 @@ def case_probe_missing(room):
     wait_until("a warning", lambda: "cannot be run" in c.ctl(owner, "events", "-n", "50").stdout, 20)
     time.sleep(8)
     assert_undisturbed(c, list(c.guests), before)
+
+
+def quick(**keys):
+    restart = {"limit": 9, "window": "10m", "delay": "100ms"}
+    restart.update(keys)
+    return {"restart": restart}
+
+
+def case_restart_elsewhere(room):
+    """A guest that fails twice in a row on a host is started on another one the third time."""
+    c = Cluster(room, defaults=quick(per_host=2)).start()
+    for _ in range(2):
+        before = time.time()
+        os.kill(guest_pid(c, "db1")[0], signal.SIGKILL)
+        wait_until("a restart", lambda since=before: c.runs_after("db1", since), 20)
+        time.sleep(0.5)
+    hosts = [r.host for r in c.witness.history("db1")]
+    print(" -> ".join(hosts))
+    assert hosts[0] == hosts[1] and hosts[2] != hosts[1]
+
+
+def case_on_crash_stop(room):
+    """`on_crash: stop`: a guest that dies stays down, the reason says so, `start` takes it up again."""
+    c = Cluster(room)
+    c.guests["db1"]["on_crash"] = "stop"
+    c.start()
+    before = time.time()
+    os.kill(guest_pid(c, "db1")[0], signal.SIGKILL)
+    wait_until("it to be down", lambda: c.guest_status("db1")["state"] == "free", 20)
+    why = c.guest_status("db1")["why"]
+    print(f"db1: {why}")
+    assert "on_crash" in why and "xvmhactl start db1" in why
+    time.sleep(3)
+    assert not c.runs_after("db1", before)
+    c.ctl(c.nodes[0], "start", "db1")
+    c.wait_all_run(["db1"], timeout=20)
+
+
+def case_order(room):
+    """After power came back everywhere: each guest after those it needs, and not too many at once."""
+    path = room.folder + "/probe"
+    write(path, PROBE.format(room=room.folder))
+    os.chmod(path, 0o755)
+    names = [f"g{i}" for i in range(1, 9)]
+    guests = {g: {"memory": "64M", "priority": 10 * i} for i, g in enumerate(names)}
+    guests["g1"]["probes"] = [{"command": path, "interval": "1s", "timeout": "1s"}]
+    guests["g7"]["start_after"] = [{"guest": "g1", "healthy": True}]
+    guests["g8"]["start_after"] = [{"guest": "g7", "delay": "3s"}]
+    c = Cluster(room, guests=guests, starts={"per_host": 1, "boot_time": "1s"},
+                timers={"startup_grace": "10s"}).start()
+    for x in c.nodes:
+        x.power_cut()
+    time.sleep(2)
+    again = time.time()
+    write(room.folder + "/g1.ill", "fails")
+    c.power_on()
+    wait_until("the status to say what g7 waits for", lambda: "waits for g1 to be healthy" in
+               ((c.guest_status("g7") or {}).get("why") or ""), 90)
+    print("g7:", c.guest_status("g7")["why"])
+    os.unlink(room.folder + "/g1.ill")
+    c.wait_all_run(timeout=60)
+    first = {g: c.runs_after(g, again)[0].first for g in names}
+    print({g: round(t - again, 1) for g, t in sorted(first.items(), key=lambda x: x[1])})
+    assert first["g1"] < first["g7"] and first["g8"] > first["g7"] + 2.5
+    assert first["g1"] < first["g2"], "what g8 needs is as important as g8"
+    free = sorted(t for g, t in first.items() if g not in ("g7", "g8"))
+    assert free[3] - free[0] > 0.8, "four guests at once on three hosts"
+
+
+def case_stop_phases(room):
+    """A guest that does not shut down: every host's status says the phase and the time that is left."""
+    guests = {"deaf": {"memory": "64M", "stop_timeout": "20s"}}
+    c = Cluster(room, guests=guests).start()
+    pid, _ = guest_pid(c, "deaf")
+    os.kill(pid, signal.SIGSTOP)
+    began = time.time()
+    c.ctl(c.nodes[0], "stop", "deaf")
+
+    def phase(x):
+        g = c.guest_status("deaf", x) or {}
+        return g.get("stop_phase"), g.get("stop_left_ms")
+    wait_until("every host to tell", lambda: all(phase(x)[0] == "asked" for x in c.nodes), 10)
+    left = [phase(x)[1] for x in c.nodes]
+    text = c.ctl(c.nodes[1], "status").stdout
+    print(text)
+    assert all(8000 < x <= 14000 for x in left), left
+    assert "by force in 1" in text
+    wait_until("it to be ended", lambda: c.guest_status("deaf")["state"] == "free", 40)
+    took = time.time() - began
+    assert 13 < took < 20, took
+    assert phase(c.nodes[0])[0] == "none"

@@ -8,6 +8,7 @@
 
 #include "applying.h"
 #include "child.h"
+#include "clocks.h"
 #include "config.h"
 #include "corosync.h"
 #include "definitions.h"
@@ -22,6 +23,8 @@
 #include "migration.h"
 #include "prober.h"
 #include "supply.h"
+#include "talk.h"
+#include "validate.h"
 #include "../libha/ha.h"
 
 /* Exit codes, as systemd units and the man page know them. */
@@ -68,6 +71,9 @@ struct xvm_daemon {
     struct xvm_supply *supply;
     struct xvm_migration *migration;
     struct xvm_prober *prober;
+    struct xvm_talk *talk; /* NULL: none, and neither are these two */
+    struct xvm_validate *validate;
+    struct xvm_clocks *clocks;
     sd_event_source *tick_timer, *status_timer;
     int alone_fd;                /* held as long as the daemon lives: it is the only one */
     bool ready;                  /* told systemd */
@@ -95,10 +101,18 @@ extern const struct xvm_journal_sink xvm_daemon_journal_sink;
 extern const struct xvm_supply_sink xvm_daemon_supply_sink;
 extern const struct xvm_migration_env xvm_daemon_migration_env; /* the functions in it */
 void xvm_daemon_fenced(void *user, uint64_t id, enum ha_result result, const char *text);
-/* Once it is known which host this is. 0 or a negative errno. */
+/* Once it is known which host this is, and there is a driver. 0 or a negative errno. */
 int xvm_daemon_open_prober(struct xvm_daemon *d);
 void xvm_daemon_event(void *user, struct ha_event *event);
 void xvm_daemon_command(void *user, const struct ha_request *request);
+
+/* ---------------------------------------------------------------------------------- people.c */
+
+/* What daemons tell each other for people. 0 or a negative errno. */
+int xvm_daemon_open_talk(struct xvm_daemon *d);
+/* For the control socket: as in struct xvm_ipc_env. */
+int xvm_daemon_validate(void *user, uint64_t client, const char *guest);
+bool xvm_daemon_clock(void *user, const char *host, ha_ms *ret_ms);
 
 /* ------------------------------------------------------------------------------------- setup.c */
 

@@ -30,6 +30,7 @@ struct domain_options {
     struct ha_uuid uuid;        /* of the guest's definition; zero: not known */
     const char *alias;          /* the guest's name in its configuration file; NULL: the same */
     const char *definition;     /* path of its definition */
+    const char *dump;           /* destroy: file for its memory; NULL or "": none */
     const char *file, *cluster; /* define: xl configuration, and whose guest it is */
     int channel, progress;  /* send, receive: inherited descriptors; progress -1: nobody listens */
     enum ha_move_kind kind; /* send */

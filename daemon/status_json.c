@@ -213,6 +213,8 @@ static void note_guest(struct status *st, const struct ha_guest_status *g, const
     }
     if (!trouble && (text[0] == '\0' || g->state != HA_GUEST_RUNNING))
         return;
+    if (strcmp(condition, "stopping") == 0 && g->stop != HA_STOP_OVERDUE)
+        return; /* under way, and nothing for an operator to do */
     if (text[0] == '\0' && (g->failed || g->quarantined)) {
         snprintf(way_out, sizeof(way_out), "`xvmhactl clear %s` lets it try again", g->name);
         text = way_out;
@@ -344,4 +346,33 @@ json_t *xvm_status_json(const struct ha *core, ha_ms now, const struct ha_config
     free(st.hosts);
     free(st.guests_on);
     return all;
+}
+
+enum { CLOCK_TOO_FAR_MS = 1000 };
+
+void xvm_status_clocks(json_t *all, bool (*clock)(void *user, const char *host, ha_ms *ret_ms),
+                       void *user)
+{
+    json_t *hosts = json_object_get(all, "hosts"), *host;
+    char text[HA_TEXT_MAX];
+    size_t i;
+
+    json_array_foreach(hosts, i, host)
+    {
+        const char *name = json_string_value(json_object_get(host, "name"));
+        ha_ms ms = 0;
+
+        if (name == NULL || !clock(user, name, &ms)) {
+            json_object_set_new(host, "clock_ms", json_null());
+            continue;
+        }
+        json_object_set_new(host, "clock_ms", json_integer((json_int_t)ms));
+        if (ms <= CLOCK_TOO_FAR_MS && ms >= -CLOCK_TOO_FAR_MS)
+            continue;
+        snprintf(text, sizeof(text),
+                 "its clock is %.1f s %s this host's: is NTP running on both? Logs are hard to "
+                 "compare; no decision hangs on it",
+                 (double)(ms < 0 ? -ms : ms) / 1000, ms < 0 ? "behind" : "ahead of");
+        note(json_object_get(all, "attention"), "host", name, "clock", text);
+    }
 }

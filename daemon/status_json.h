@@ -15,4 +15,8 @@ const char *xvm_severity_name(enum ha_severity severity);
 /* A JSON string of any bytes: what is not UTF-8 becomes question marks. */
 json_t *xvm_json_text(const char *text);
 
+/* Adds what is known of the hosts' clocks to a status. */
+void xvm_status_clocks(json_t *all, bool (*clock)(void *user, const char *host, ha_ms *ret_ms),
+                       void *user);
+
 #endif

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OP_TIMEOUT = 120000, MOVE_TIMEOUT = 3600000, RETRY = 1000, HEAR_OUT = 200 };
+enum { OP_TIMEOUT = 120000, DUMP_TIMEOUT = 600000, MOVE_TIMEOUT = 3600000, RETRY = 1000, HEAR_OUT = 200 };
 
 /* The facts an act may read: stable, unless a mutant says otherwise. */
 static const struct ha_guest_fact *fact_for(const struct ha *ha, uint32_t i, bool guarded)
@@ -49,13 +49,13 @@ static bool may_fill(struct ha *ha)
     return ha->keeper && !ha->orders.empty && ha->keeper_applied >= ha->nonempty_seq;
 }
 
-static void start_op(struct ha *ha, uint32_t i, enum ha_op what, const struct ha_guest_fact *g,
-                     uint64_t inc)
+static struct ha_action *start_op(struct ha *ha, uint32_t i, enum ha_op what,
+                                  const struct ha_guest_fact *g, uint64_t inc)
 {
     struct ha_local *l = &ha->locals[i];
     struct ha_action *a = ha_act(ha, HA_ACT_GUEST);
     if (!a)
-        return;
+        return NULL;
     l->op = ++ha->next_op;
     l->op_what = what;
     l->op_inc = inc;
@@ -79,6 +79,7 @@ static void start_op(struct ha *ha, uint32_t i, enum ha_op what, const struct ha
     }
     ha_report(ha, HA_REPORT_GUEST_ACT, HA_SEV_DEBUG, ha->self, g->name, "%s %s (incarnation %lu)",
               ha_op_name(what), g->name, (unsigned long)inc);
+    return a;
 }
 
 static void cancel_op(struct ha *ha, struct ha_local *l)
@@ -147,7 +148,11 @@ static void destroy(struct ha *ha, uint32_t i, const struct ha_guest_fact *g, ui
         l->release = release;
         l->release_inc = l->copy.inc;
     }
-    start_op(ha, i, HA_OP_DESTROY, g, l->copy.inc);
+    struct ha_action *a = start_op(ha, i, HA_OP_DESTROY, g, l->copy.inc);
+    if (a && release == HA_RELEASE_PROBE && ha_dump_first(ha, i, release)) {
+        a->u.guest.dump = true;
+        a->u.guest.timeout_ms = DUMP_TIMEOUT;
+    }
 }
 
 void ha_act_destroy(struct ha *ha, uint32_t i, const struct ha_guest_fact *g, uint8_t release)
@@ -155,9 +160,11 @@ void ha_act_destroy(struct ha *ha, uint32_t i, const struct ha_guest_fact *g, ui
     destroy(ha, i, g, release);
 }
 
-void ha_act_shutdown(struct ha *ha, uint32_t i, const struct ha_guest_fact *g)
+void ha_act_shutdown(struct ha *ha, uint32_t i, const struct ha_guest_fact *g, ha_ms limit)
 {
-    start_op(ha, i, HA_OP_SHUTDOWN, g, ha->locals[i].copy.inc);
+    struct ha_action *a = start_op(ha, i, HA_OP_SHUTDOWN, g, ha->locals[i].copy.inc);
+    if (a && limit < a->u.guest.timeout_ms)
+        a->u.guest.timeout_ms = limit;
 }
 
 bool ha_may_tell(const struct ha *ha)

@@ -420,7 +420,8 @@ void ha_stop_status(const struct ha *ha, uint32_t guest, const struct ha_guest_f
                     struct ha_guest_status *r);
 /* acts.c, for stop.c */
 void ha_act_destroy(struct ha *ha, uint32_t guest, const struct ha_guest_fact *g, uint8_t release);
-void ha_act_shutdown(struct ha *ha, uint32_t guest, const struct ha_guest_fact *g);
+/* limit: who has not even been asked by then is not asked any more */
+void ha_act_shutdown(struct ha *ha, uint32_t guest, const struct ha_guest_fact *g, ha_ms limit);
 bool ha_may_tell(const struct ha *ha);
 /* place.c */
 /* The host for guest g by the facts `prop`, or 0 with a reason. */

@@ -340,7 +340,8 @@ enum ha_severity {
     X(FENCE_HELD,      "fence-held")      /* the budget of fences is used up */          \
     X(DEVICE,          "fence-device")    /* the shell's: a device was asked whether it works */ \
     X(SURVIVOR,        "survivor")        /* two hosts: who would survive a split */         \
-    X(GUEST_PROBE,     "guest-probe")     /* a guest's probe fails, or works again */
+    X(GUEST_PROBE,     "guest-probe")     /* a guest's probe fails, or works again */        \
+    X(CLOCK,           "clock")           /* the shell's: a host's clock is far from ours */
 /* clang-format on */
 
 enum ha_report {
@@ -395,6 +396,7 @@ struct ha_action {
             ha_ms until; /* CREATE, UNPAUSE, RESUME, RECEIVE: do not begin at or after this time
                             (end of the lease, own clock); 0: no limit */
             ha_ms timeout_ms;
+            bool dump; /* DESTROY: write its memory to a file first, as far as that goes */
             struct ha_uuid def; /* CREATE: what it is built from; zero: its driver needs none */
         } guest;
         struct {

@@ -98,7 +98,7 @@ void ha_stop(struct ha *ha, uint32_t i, const struct ha_guest_fact *g)
     tell_phase(ha, i, HA_STOP_ASKED, by_force);
     if (!l->stop_asked) {
         l->stop_asked = true;
-        ha_act_shutdown(ha, i, g);
+        ha_act_shutdown(ha, i, g, by_force - ha->now);
     }
 }
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A guest's life: probes, restarts, order, stops, validation."""
+import json
 import os
 import signal
 import time
@@ -184,3 +185,63 @@ def case_stop_phases(room):
     took = time.time() - began
     assert 13 < took < 20, took
     assert phase(c.nodes[0])[0] == "none"
+
+
+def case_validate(room):
+    """Every host says whether a guest could be started there, and why not; nothing is touched."""
+    c = Cluster(room)
+    c.guests["web1"]["hosts"] = ["host1", "host2"]
+    c.guests["huge"] = {"memory": "900G"}
+    c.start(without=["huge"])
+    before = time.time()
+    r = c.ctl(c.nodes[0], "validate", check=False)
+    print(r.stdout)
+    assert r.returncode == 1
+    assert all(len(line) <= 80 for line in r.stdout.splitlines())
+    rows = json.loads(c.ctl(c.nodes[1], "validate", "--json", check=False).stdout)["results"]
+    result = {(x["guest"], x["host"]): x["result"] for x in rows}
+    assert len(rows) == len(c.guests) * 3
+    assert all(result["huge", x.name] == "unfit" for x in c.nodes)
+    assert result["web1", "host3"] == "not here"
+    others_fit = {v for (g, h), v in result.items() if g != "huge" and (g, h) != ("web1", "host3")}
+    assert others_fit == {"fit"}, result
+    assert c.ctl(c.nodes[2], "validate", "db1").returncode == 0
+    r = c.ctl(c.nodes[2], "validate", "nosuch", check=False)
+    assert r.returncode != 0 and "nosuch" not in r.stdout, r
+    # a host whose daemon is stopped does not answer, and is named
+    frozen = c.nodes[2]
+    assert frozen.services["xvm-had"].kill(signal.SIGSTOP)
+    try:
+        r = c.ctl(c.nodes[0], "validate", "db1", check=False, timeout=60)
+    finally:
+        frozen.services["xvm-had"].kill(signal.SIGCONT)
+    print(r.stdout)
+    assert r.returncode == 1 and f"{frozen.name} did not answer" in r.stdout
+    assert_undisturbed(c, [g for g in c.guests if g != "huge"], before)
+
+
+def case_validate_reload(room):
+    """What could not be started is reported when the configuration is read again."""
+    c = Cluster(room).start()
+    c.guests["huge"] = {"memory": "900G"}
+    for x in c.nodes:
+        c.write_config(x)
+        c.ctl(x, "reload")
+    for x in c.nodes:
+        wait_until("a warning", lambda x=x: "huge could not be started here" in
+                   c.ctl(x, "events").stdout, 20)
+
+
+def case_clocks(room):
+    """A host whose clock is wrong is seen by all others, reported once, and shown until it is right."""
+    offsets = {"host2": 90}
+    c = Cluster(room, clock_offsets=offsets).start()
+    wait_until("the others to see it", lambda: all(
+        "behind" in c.ctl(x, "events").stdout or "ahead" in c.ctl(x, "events").stdout
+        for x in c.nodes), 90, poll=1)
+    text = c.ctl(c.nodes[0], "status").stdout
+    print(text)
+    assert "host host2, clock: its clock is 90." in text or "its clock is 89." in text
+    ms = {h["name"]: h["clock_ms"] for h in c.status(c.nodes[0])["hosts"]}
+    print(ms)
+    assert abs(ms["host2"] - 90000) < 1500 and abs(ms["host3"]) < 1000 and ms["host1"] is None

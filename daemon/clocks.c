@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Every host says its time now and then. A message may be late, because somebody was busy: so only what
- * two of them in a row say counts. */
+/* Every host says its time now and then. A message may be late, because somebody was busy: so
+ * only what two of them in a row say counts. */
 #include "clocks.h"
 
 #include <errno.h>

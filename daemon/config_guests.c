@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The `guests` section and `guest_defaults`, which have the same keys but `config` and `start_after`. */
+/* The `guests` section and `guest_defaults`, which have the same keys but `config` and
+ * `start_after`. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -118,7 +119,10 @@ static const struct xvm_field guest_fields[] = {
     {.key = "move", .read = xvm_read_move},
     {.key = "probes", .read = xvm_read_probes},
     {.key = "on_reboot", .read = xvm_read_on_end, .offset = FIELD(on_reboot), .max = HA_ON_STOP},
-    {.key = "on_poweroff", .read = xvm_read_on_end, .offset = FIELD(on_poweroff), .max = HA_ON_STOP},
+    {.key = "on_poweroff",
+     .read = xvm_read_on_end,
+     .offset = FIELD(on_poweroff),
+     .max = HA_ON_STOP},
     {.key = "on_crash",
      .read = xvm_read_on_end,
      .offset = FIELD(on_crash),

@@ -114,7 +114,8 @@ int xvm_read_on_end(struct xvm_loader *l, const struct xvm_field *f, const struc
 void xvm_copy_probes(struct xvm_loader *l, const struct ha_guest_config *from,
                      struct ha_guest_config *to);
 void xvm_free_probes(struct ha_guest_config *guest);
-/* Every guest that another one waits for exists, and nobody waits for itself. `node`: the section. */
+/* Every guest that another one waits for exists, and nobody waits for itself. `node`: the
+ * section. */
 void xvm_check_order(struct xvm_loader *l, const struct xvm_node *node);
 void xvm_read_starts(struct xvm_loader *l, const struct xvm_node *node);
 int xvm_read_levels(struct xvm_loader *l, const struct xvm_node *node, struct ha_host_config *host);

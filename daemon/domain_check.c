@@ -14,7 +14,7 @@
 struct check {
     struct domain_worker w;
     unsigned problems;
-    char *first; /* HA_TEXT_MAX bytes: only the first problem is of interest; NULL: all are printed */
+    char *first; /* HA_TEXT_MAX bytes for the first problem; NULL: all are printed */
 };
 
 static void problem(struct check *c, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -160,7 +160,8 @@ static int run_worker(struct xvm_op *op, ha_ms timeout_ms)
     snprintf(inc, sizeof(inc), "%" PRIu64, op->inc);
     snprintf(mig, sizeof(mig), "%" PRIu64, op->mig);
     if (op->what == HA_OP_DESTROY && op->dump && driver->dump_dir)
-        snprintf(dump, sizeof(dump), "%s/%s-%" PRIu64 ".core", driver->dump_dir, op->guest, op->inc);
+        snprintf(dump, sizeof(dump), "%s/%s-%" PRIu64 ".core", driver->dump_dir, op->guest,
+                 op->inc);
     snprintf(until, sizeof(until), "%" PRId64, op->until > 0 ? op->until : 0);
     snprintf(timeout, sizeof(timeout), "%" PRId64, timeout_ms);
     const char *const argv[] = {"xvm-ha-domain", xvm_op_names[op->what], op->guest, "--host",

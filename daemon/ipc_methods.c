@@ -378,9 +378,9 @@ static void on_validate(struct xvm_client *client, json_t *params)
         return;
     client->waiting = 0;
     xvm_client_command_done(client, r,
-                            r == -EBUSY      ? "several validations are under way: repeat in a moment"
+                            r == -EBUSY      ? "several validations are under way: repeat soon"
                             : r == -ENOENT   ? "no guest of that name is in the configuration"
-                            : r == -ENOTCONN ? "the other hosts cannot be asked: is corosync running?"
+                            : r == -ENOTCONN ? "nobody can be asked: is corosync running?"
                                              : NULL);
 }
 

@@ -20,8 +20,8 @@ int xvm_prober_new(sd_event *loop, const char *dir, const char *host, xvm_prober
                    void *user, struct xvm_prober **ret_prober);
 /* Kills what runs; nobody is told. */
 struct xvm_prober *xvm_prober_free(struct xvm_prober *prober);
-/* Runs it once; it always ends with done(). The guest's configuration is borrowed for the call. 0 or
- * -ENOMEM. */
+/* Runs it once; it always ends with done(). The guest's configuration is borrowed for the call.
+ * 0 or -ENOMEM. */
 int xvm_prober_run(struct xvm_prober *prober, const struct ha_guest_config *guest,
                    const struct ha_action *action);
 

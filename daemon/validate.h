@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* `xvmhactl validate`: whether guests could be started, looked at on every host (A6). Each host looks for
- * itself, one guest at a time, and tells all; who asked collects. */
+/* `xvmhactl validate`: whether guests could be started, looked at on every host (A6). Each host
+ * looks for itself, one guest at a time, and tells all; who asked collects. */
 #ifndef XVM_VALIDATE_H
 #define XVM_VALIDATE_H
 
@@ -26,8 +26,8 @@ struct xvm_validate_env {
 
 int xvm_validate_new(const struct xvm_validate_env *env, struct xvm_validate **ret_validate);
 struct xvm_validate *xvm_validate_free(struct xvm_validate *validate);
-/* Has every host look at a guest (NULL: at all). 0: the answer comes; -ENOENT: no such guest; -EBUSY: many
- * do that already; -ENOTCONN. */
+/* Has every host look at a guest (NULL: at all). 0: the answer comes; -ENOENT: no such guest;
+ * -EBUSY: many do that already; -ENOTCONN. */
 int xvm_validate_ask(struct xvm_validate *validate, uint64_t client, const char *guest);
 /* Looks at all guests here, and says what it finds. */
 void xvm_validate_here(struct xvm_validate *validate);

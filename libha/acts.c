@@ -6,7 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OP_TIMEOUT = 120000, DUMP_TIMEOUT = 600000, MOVE_TIMEOUT = 3600000, RETRY = 1000, HEAR_OUT = 200 };
+enum {
+    OP_TIMEOUT = 120000,
+    DUMP_TIMEOUT = 600000,
+    MOVE_TIMEOUT = 3600000,
+    RETRY = 1000,
+    HEAR_OUT = 200,
+};
 
 /* The facts an act may read: stable, unless a mutant says otherwise. */
 static const struct ha_guest_fact *fact_for(const struct ha *ha, uint32_t i, bool guarded)

@@ -116,7 +116,7 @@ struct ha_guest_config {
     uint8_t move_fallback;     /* enum ha_move_fallback */
     struct ha_probe_config *probes;
     size_t nprobes;
-    unsigned restart_per_host; /* failures in a row on one host, then another one is tried; 0: any */
+    unsigned restart_per_host; /* failures in a row on one host, then another one; 0: any */
     uint8_t on_reboot, on_poweroff, on_crash; /* enum ha_on_end */
     struct ha_after *after; /* what it is started after */
     size_t nafter;
@@ -153,7 +153,7 @@ struct ha_fence_policy {
 /* How many guests may be starting at once; 0: any number. */
 struct ha_starts {
     unsigned per_host, cluster;
-    ha_ms boot_ms; /* a guest that runs counts as starting for so long, or until its probes succeed */
+    ha_ms boot_ms; /* one that runs counts as starting for so long, or until it is healthy */
 };
 
 struct ha_config {

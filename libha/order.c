@@ -2,9 +2,10 @@
 /* In which order guests start and stop, and how many at once. All of it is courtesy, none of it is
  * safety: whatever is waited for has an end.
  *
- * A guest is started once what it comes after runs (is healthy, has run for a while). What will not run,
- * because nobody wants it to, or because it has failed, is not waited for; and after start_wait it is
- * started all the same. Stopping goes the other way round, waiting no longer than its own stop takes. */
+ * A guest is started once what it comes after runs (is healthy, has run for a while). What
+ * will not run, because nobody wants it to, or because it has failed, is not waited for; and
+ * after start_wait it is started all the same. Stopping goes the other way round, waiting no
+ * longer than its own stop takes. */
 #include "core.h"
 
 #include <stdlib.h>
@@ -50,8 +51,8 @@ static uint32_t find(const struct ha *ha, const char *name)
     return ha_guest_index((struct ha *)ha, name);
 }
 
-static enum state state_of(const struct ha *ha, const struct ha_facts *facts, const struct ha_after *a,
-                           ha_ms *ret_until)
+static enum state state_of(const struct ha *ha, const struct ha_facts *facts,
+                           const struct ha_after *a, ha_ms *ret_until)
 {
     uint32_t i = find(ha, a->name);
     if (i >= facts->nguests)
@@ -102,7 +103,7 @@ bool ha_order_holds(struct ha *ha, uint32_t i)
     return true;
 }
 
-/* ------------------------------------------------------------------------------ how many at once */
+/* ------------------------------------------------------------------------- how many at once */
 
 static bool is_booting(const struct ha *ha, uint32_t i, const struct ha_guest_fact *g)
 {
@@ -116,8 +117,8 @@ static bool is_booting(const struct ha *ha, uint32_t i, const struct ha_guest_fa
     return !(c && c->nprobes && is_healthy(ha, i, g));
 }
 
-/* Guests that are starting, on each host and in all; index = that of the facts. What is on a lost host
- * starts nowhere. Returns when there will be one less, at the latest. */
+/* Guests that are starting, on each host and in all; index = that of the facts. What is on a
+ * lost host starts nowhere. Returns when there will be one less, at the latest. */
 static ha_ms count(const struct ha *ha, const struct ha_facts *facts, struct ha_starting *ret)
 {
     ha_ms next = INT64_MAX;
@@ -227,8 +228,8 @@ const char *ha_order_stops_first(const struct ha *ha, const char *name)
 
 /* ---------------------------------------------------------------------------------- looking in */
 
-bool ha_order_why(const struct ha *ha, const struct ha_facts *facts, uint32_t i, ha_ms now, char *ret_why,
-                  size_t size)
+bool ha_order_why(const struct ha *ha, const struct ha_facts *facts, uint32_t i, ha_ms now,
+                  char *ret_why, size_t size)
 {
     const struct ha_guest_config *c = ha_guest_config(ha, i);
     const struct ha_starts *s = &ha->config->starts;

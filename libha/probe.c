@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Probes of this host's guests: when each is run, and what its answers mean. The shell only runs
- * them. Runs are spread out: each probe has its own place in its interval, by a hash of its name, and
- * only so many run at once. */
+ * them. Runs are spread out: each probe has its own place in its interval, by a hash of its
+ * name, and only so many run at once. */
 #include "core.h"
 
 #include <stdlib.h>
@@ -48,7 +48,8 @@ static ha_ms next_slot(const struct ha *ha, const struct ha_guest_config *c, siz
     return at > ha->now ? at : at + every;
 }
 
-static void set_due(const struct ha *ha, const struct ha_guest_config *c, struct ha_watch *w, size_t k)
+static void set_due(const struct ha *ha, const struct ha_guest_config *c, struct ha_watch *w,
+                    size_t k)
 {
     w->due = next_slot(ha, c, k);
     if (!w->good && w->due > ha->now + QUICK)
@@ -243,7 +244,7 @@ void ha_probe_event(struct ha *ha, const struct ha_event *event)
             }
 }
 
-/* ------------------------------------------------------------------------------------- looking in */
+/* ---------------------------------------------------------------------------------- looking in */
 
 void ha_probe_status(const struct ha *ha, uint32_t i, const struct ha_guest_fact *g,
                      struct ha_guest_status *r)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What follows when a guest has ended by itself: it is started again, within limits and after a pause
- * that grows, first where it was, then on another host; or it stays down, as its configuration says. */
+/* What follows when a guest has ended by itself: it is started again, within limits and after a
+ * pause that grows, first where it was, then on another host; or it stays down, as its
+ * configuration says. */
 #include "core.h"
 
 enum { BACKOFF_MOST = 5, GIVEN_BACK = 1000 };
@@ -95,14 +96,16 @@ bool ha_ended_why(const struct ha *ha, uint32_t i, const struct ha_guest_fact *g
 {
     const struct ha_guest_config *c = ha_guest_config(ha, i);
     if (!g->want_run && c && stays_down(c, g->last_release)) {
+        bool reboot = g->last_release == HA_RELEASE_REBOOT;
         ha_say(ret_why, size, "it %s, and `%s` says stop: `xvmhactl start %s`",
-               g->last_release == HA_RELEASE_REBOOT ? "rebooted" : ha_released_words(g->last_release),
-               key_of(g->last_release), g->name);
+               reboot ? "rebooted" : ha_released_words(g->last_release), key_of(g->last_release),
+               g->name);
         return true;
     }
     if (!g->want_run || !g->failed)
         return false;
-    ha_say(ret_why, size, "it failed %u times, the last time it %s%s%s; `xvmhactl clear %s` tries again",
+    ha_say(ret_why, size,
+           "it failed %u times, the last time it %s%s%s; `xvmhactl clear %s` tries again",
            g->restarts, ha_released_words(g->last_release), g->ended_on ? " on " : "",
            g->ended_on ? ha_host_name(ha, g->ended_on) : "", g->name);
     return true;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The phases of a stop (A8): it waits for what comes after it to stop; 70 % of its time to shut itself
- * down, 25 % by force; what is left is ours. Each phase is told to all hosts when it begins. */
+/* The phases of a stop (A8): it waits for what comes after it to stop; 70 % of its time to shut
+ * itself down, 25 % by force; what is left is ours. Each phase is told to all hosts when it
+ * begins. */
 #include "core.h"
 
 enum { STOP_DEFAULT = 600000, SHORT = 1000 };
@@ -125,8 +126,8 @@ void ha_stop_status(const struct ha *ha, uint32_t i, const struct ha_guest_fact 
         ha_say(r->why, sizeof r->why, "shuts itself down; by force in %lu s", left);
         break;
     case HA_STOP_FORCED:
-        ha_say(r->why, sizeof r->why, "did not shut itself down: it is ended by force, within %lu s",
-               left);
+        ha_say(r->why, sizeof r->why,
+               "did not shut itself down: it is ended by force, within %lu s", left);
         break;
     case HA_STOP_OVERDUE:
         ha_say(r->why, sizeof r->why,

@@ -133,7 +133,8 @@ static void say_guest(struct ha *ha, const struct ha_facts *before, const struct
     case HA_FACT_RELEASED: {
         bool asked = f->how == HA_RELEASE_STOPPED || (!ha_wanted(g) && f->how == HA_RELEASE_CRASH);
         ha_report(ha, HA_REPORT_GUEST_RELEASED, asked ? HA_SEV_NOTICE : HA_SEV_WARNING, g->owner,
-                  g->name, "%s %s on %s", g->name, ha_released_words(asked ? HA_RELEASE_STOPPED : f->how),
+                  g->name, "%s %s on %s", g->name,
+                  ha_released_words(asked ? HA_RELEASE_STOPPED : f->how),
                   ha_host_name(ha, g->owner));
         if (f->failed && ha_wanted(g))
             ha_report(ha, HA_REPORT_GUEST_FAILED, HA_SEV_ALERT, g->owner, g->name,

@@ -49,7 +49,7 @@ def probed_cluster(room, **keys):
 
 
 def case_probe_fails(room):
-    """A guest that runs and does not do its work: its probe says so, it is started again, no other is."""
+    """A guest that does not do its work: its probe says so, it is started again, no other is."""
     c = probed_cluster(room)
     before = time.time()
     write(room.folder + "/db1.ill", "fails")
@@ -68,7 +68,7 @@ def case_probe_fails(room):
 
 
 def case_probe_hangs(room):
-    """A probe that hangs is killed, nothing of it is left, and only its own limit makes a crash of it."""
+    """A probe that hangs is killed, nothing of it is left; only its own limit makes a crash."""
     c = probed_cluster(room, failures=2, unknowns=5)
     before = time.time()
     write(room.folder + "/db1.ill", "hangs")
@@ -91,7 +91,7 @@ def case_probe_missing(room):
     before = time.time()
     os.unlink(room.folder + "/probe")
     owner = c.by_name[c.where("db1")]
-    wait_until("a warning", lambda: "cannot be run" in c.ctl(owner, "events", "-n", "50").stdout, 20)
+    wait_until("a warning", lambda: "cannot be run" in c.ctl(owner, "events").stdout, 20)
     time.sleep(8)
     assert_undisturbed(c, list(c.guests), before)
 
@@ -116,7 +116,7 @@ def case_restart_elsewhere(room):
 
 
 def case_on_crash_stop(room):
-    """`on_crash: stop`: a guest that dies stays down, the reason says so, `start` takes it up again."""
+    """`on_crash: stop`: a guest that dies stays down, says why, and `start` takes it up again."""
     c = Cluster(room)
     c.guests["db1"]["on_crash"] = "stop"
     c.start()
@@ -133,7 +133,7 @@ def case_on_crash_stop(room):
 
 
 def case_order(room):
-    """After power came back everywhere: each guest after those it needs, and not too many at once."""
+    """Power came back everywhere: each guest after those it needs, and not too many at once."""
     path = room.folder + "/probe"
     write(path, PROBE.format(room=room.folder))
     os.chmod(path, 0o755)
@@ -164,7 +164,7 @@ def case_order(room):
 
 
 def case_stop_phases(room):
-    """A guest that does not shut down: every host's status says the phase and the time that is left."""
+    """A guest that does not shut down: every host's status says the phase and the time left."""
     guests = {"deaf": {"memory": "64M", "stop_timeout": "20s"}}
     c = Cluster(room, guests=guests).start()
     pid, _ = guest_pid(c, "deaf")
@@ -233,7 +233,7 @@ def case_validate_reload(room):
 
 
 def case_clocks(room):
-    """A host whose clock is wrong is seen by all others, reported once, and shown until it is right."""
+    """A host whose clock is wrong is seen by all others, reported, and shown."""
     offsets = {"host2": 90}
     c = Cluster(room, clock_offsets=offsets).start()
     wait_until("the others to see it", lambda: all(

@@ -359,8 +359,7 @@ struct sim_device {
                                                         X(NO_WATCHDOG, "no-watchdog")              \
                                                             X(REPLACE, "replace")                  \
                                                                 X(VERDICT, "verdict")              \
-                                                                    X(DEFINE, "define")                    \
-                                                                        X(SICK, "guest-sick")
+    X(DEFINE, "define") X(SICK, "guest-sick")
 
 enum sim_op_kind {
 #define X(name, text) SIM_OP_##name,

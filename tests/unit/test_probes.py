@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The probes that ship with xvm-had, as it runs them: what their exit codes and words say. What they ask
-(ssh, xl, xenstore) is played by small programs; ping and tcp ask this machine."""
+"""The probes that ship with xvm-had, as it runs them: what their exit codes and words say.
+
+What they ask (ssh, xl, xenstore) is played by small programs; tcp asks this machine."""
 
 import os
 import socket
@@ -124,7 +125,8 @@ class Probes(unittest.TestCase):
 
     def test_heartbeat(self):
         self.play("xl", "echo 7")
-        self.play("xenstore-read", f'[ "$1" = /local/domain/7/data/heartbeat ] && cat {self.dir}/beat')
+        self.play("xenstore-read",
+                  f'[ "$1" = /local/domain/7/data/heartbeat ] && cat {self.dir}/beat')
         self.assertEqual(self.probe("heartbeat", 0)[0], UNHEALTHY) # never written
         for beat in ("1", "2"):
             with open(self.dir + "/beat", "w", encoding="utf-8") as f:

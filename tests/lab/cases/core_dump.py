@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`on_crash: dump-restart`: the kernel of a guest panics; its memory is kept in a file, then it runs anew."""
+"""`on_crash: dump-restart`: a guest's kernel panics; its memory is kept, then it runs anew."""
 from lib import settings
 
 
@@ -10,8 +10,8 @@ def run(lab):
         inc = lab.guest("g2")["incarnation"]
         core = f"/var/lib/xvm-had/dumps/g2-{inc}.core"
         host.ssh("xl sysrq g2 c")
-        lab.wait("g2 counts again", lambda: lab.where("g2") and lab.consoles.last("g2").life != life,
-                 timeout=600)
+        lab.wait("g2 counts again", lambda: lab.where("g2") and
+                 lab.consoles.last("g2").life != life, timeout=600)
         size = int(host.ssh(f"stat -c %s {core}").stdout)
         kind = host.ssh(f"head -c 4 {core} | od -An -tx1").stdout.split()
         lab.say(f"{core} on {host.name}: {size >> 20} MiB")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A guest that runs and does not do its work: its probe says so, it is ended and started again, once."""
+"""A guest does not do its work: its probe says so, it is ended and started again, once."""
 from lib import settings
 
 PROBE = """cat > /root/probe <<'END'

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`xvmhactl validate`: a bridge that is gone on one host, a guest too large for any, and a host that is silent."""
+"""`xvmhactl validate`: a bridge that is gone on one host, a guest too large for any."""
 import json
 
 from lib import settings

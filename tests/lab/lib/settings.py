@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Other settings for guests, for the time of a case: the file on every host is changed and read again."""
+"""Other settings for guests, for the time of a case: every host's file is changed and reread."""
 import contextlib
 
 PATH = "/etc/xvm-ha.yaml"

@@ -187,7 +187,7 @@ static void restart(struct steps *s, const struct ha_plan_action *a)
     size_t from = (size_t)a->from;
     int32_t to = restarts_on(s, a);
     if (to < 0 || to == a->from || !is_timely(s, a) || s->restarts[from] >= RESTARTS ||
-        ha_host_unfit(ha, &ha->prop.hosts[to]) ||
+        ha_host_unfit(ha, &ha->prop.hosts[to]) || ha_order_full(ha, ha->prop.hosts[to].node) ||
         !ha_propose_move(ha, a->guest, ha->prop.hosts[to].node, HA_MOVE_NORMAL, true))
         return;
     s->restarts[from]++;

@@ -19,7 +19,7 @@ static bool is_here(const struct ha *ha, uint32_t i)
         return false;
     const struct ha_guest_fact *g = &ha->stable.guests[i];
     return g->owner == ha->self && ha_uuid_eq(&g->boot, &ha->boot) && g->inc == l->copy.inc &&
-           !g->mig && ha_wanted(g) && !g->recall && !ha->leaving;
+           !g->mig && ha_wanted(g) && !g->recall && !g->preempted && !ha->leaving;
 }
 
 static void forget(struct ha_local *l)

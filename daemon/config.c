@@ -124,7 +124,7 @@ static uint64_t fnv1a(const char *data, size_t len)
 
 struct top {
     const struct xvm_node *cluster, *driver, *process, *watchdog, *timers, *fencing, *fence_devices,
-        *hosts, *guest_defaults, *guests, *migration, *shared_disk;
+        *hosts, *guest_defaults, *guests, *migration, *shared_disk, *starts;
     struct xvm_placement_nodes placement;
 };
 
@@ -142,6 +142,7 @@ static const struct xvm_field top_fields[] = {
     TOP(watchdog, false),      TOP(timers, false),    TOP(fencing, false),
     TOP(fence_devices, false), TOP(hosts, true),      TOP(guest_defaults, false),
     TOP(guests, false),        TOP(migration, false), TOP(shared_disk, false),
+    TOP(starts, false),
     PLACING(rules),            PLACING(reserve),      PLACING(failback),
     PLACING(preempt),          PLACING(rebalance),
 };
@@ -364,6 +365,7 @@ static void read_top(struct xvm_loader *l, const struct xvm_node *root, bool hav
         xvm_read_hosts(l, top.hosts);
     xvm_read_migration(l, top.migration);
     xvm_read_guests(l, top.guest_defaults, top.guests);
+    xvm_read_starts(l, top.starts);
     if (!l->no_room)
         xvm_read_placement(l, &top.placement);
 }
@@ -466,6 +468,8 @@ struct ha_config *xvm_config_free(struct ha_config *config)
         free_params(config->hosts[i].params, config->hosts[i].nparams);
     for (size_t i = 0; i < config->nguests; i++) {
         free(config->guests[i].config_path);
+        free(config->guests[i].after);
+        xvm_free_probes(&config->guests[i]);
         xvm_free_guest_lists(&config->guests[i]);
     }
     xvm_free_placement(config);

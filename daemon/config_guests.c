@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The `guests` section and `guest_defaults`, which have the same keys but `config`. */
+/* The `guests` section and `guest_defaults`, which have the same keys but `config` and
+ * `start_after`. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -90,9 +91,10 @@ static int read_restart(struct xvm_loader *l, const struct xvm_field *f, const s
          .read = xvm_read_duration,
          .offset = FIELD(restart_delay_ms),
          .max = 3600 * 1000},
+        {.key = "per_host", .read = xvm_read_int, .offset = FIELD(restart_per_host), .max = 1000},
     };
 
-    return xvm_read_map(l, v, f->key, fields, 3, out);
+    return xvm_read_map(l, v, f->key, fields, 4, out);
 }
 
 static int read_managed(struct xvm_loader *l, const struct xvm_field *f, const struct xvm_node *v,
@@ -108,9 +110,10 @@ static int read_managed(struct xvm_loader *l, const struct xvm_field *f, const s
     return 0;
 }
 
-/* `config` first: defaults have all but that one. */
+/* These two first: defaults have all but them. */
 static const struct xvm_field guest_fields[] = {
     {.key = "config", .read = xvm_read_path, .offset = FIELD(config_path)},
+    {.key = "start_after", .read = xvm_read_after},
     {.key = "memory",
      .read = xvm_read_size,
      .offset = FIELD(memory_kib),
@@ -131,8 +134,30 @@ static const struct xvm_field guest_fields[] = {
     {.key = "needs", .read = xvm_read_needs},
     {.key = "prefer", .read = xvm_read_prefer},
     {.key = "managed", .read = read_managed},
+    {.key = "probes", .read = xvm_read_probes},
+    {.key = "on_reboot", .read = xvm_read_on_end, .offset = FIELD(on_reboot), .max = HA_ON_STOP},
+    {.key = "on_poweroff",
+     .read = xvm_read_on_end,
+     .offset = FIELD(on_poweroff),
+     .max = HA_ON_STOP},
+    {.key = "on_crash",
+     .read = xvm_read_on_end,
+     .offset = FIELD(on_crash),
+     .max = HA_ON_DUMP_STOP},
+    {.key = "start_wait",
+     .read = xvm_read_duration,
+     .offset = FIELD(start_wait_ms),
+     .max = DAY_MS},
 };
 enum { NFIELDS = sizeof(guest_fields) / sizeof(guest_fields[0]) };
+
+static bool has_key(const struct xvm_node *map, const char *key)
+{
+    for (size_t i = 0; i + 1 < map->nitems; i += 2)
+        if (strcmp(map->items[i]->text, key) == 0)
+            return true;
+    return false;
+}
 
 static void read_guest(struct xvm_loader *l, const struct xvm_node *key,
                        const struct xvm_node *value, const struct ha_guest_config *defaults,
@@ -141,12 +166,15 @@ static void read_guest(struct xvm_loader *l, const struct xvm_node *key,
     char what[HA_NAME_MAX + 32];
 
     *guest = *defaults;
+    guest->probes = NULL; /* its own, or a copy */
     if (xvm_copy_guest_lists(l, guest) < 0 || xvm_check_name(l, key, "guest") < 0)
         return;
     strcpy(guest->name, key->text);
     snprintf(what, sizeof(what), "guest %s", guest->name);
     if (xvm_read_map(l, value, what, guest_fields, NFIELDS, guest) < 0)
         return;
+    if (!has_key(value, "probes"))
+        xvm_copy_probes(l, defaults, guest);
     if (guest->memory_kib == 0)
         xvm_config_fail_node(l, value,
                              "guest %s has no `memory`, expected a size: the hosts' "
@@ -162,11 +190,8 @@ static void read_guest(struct xvm_loader *l, const struct xvm_node *key,
 static void read_all(struct xvm_loader *l, const struct xvm_node *node,
                      const struct ha_guest_config *base)
 {
-    size_t n;
+    size_t n = node->nitems / 2;
 
-    if (node == NULL || xvm_check_map(l, node, "`guests`") < 0)
-        return;
-    n = node->nitems / 2;
     if (n > HA_GUESTS_MAX) {
         xvm_config_fail_node(l, node, "%zu guests, expected at most %d", n, HA_GUESTS_MAX);
         return;
@@ -179,6 +204,7 @@ static void read_all(struct xvm_loader *l, const struct xvm_node *node,
     l->config->nguests = n;
     for (size_t i = 0; i < n; i++)
         read_guest(l, node->items[2 * i], node->items[2 * i + 1], base, &l->config->guests[i]);
+    xvm_check_order(l, node);
 }
 
 void xvm_read_guests(struct xvm_loader *l, const struct xvm_node *defaults,
@@ -192,10 +218,14 @@ void xvm_read_guests(struct xvm_loader *l, const struct xvm_node *defaults,
         .restart_limit = 3,
         .restart_window_ms = 600 * 1000,
         .restart_delay_ms = 5 * 1000,
+        .restart_per_host = 2,
+        .start_wait_ms = 600 * 1000,
     };
 
     if (defaults != NULL)
-        xvm_read_map(l, defaults, "`guest_defaults`", guest_fields + 1, NFIELDS - 1, &base);
-    read_all(l, node, &base);
+        xvm_read_map(l, defaults, "`guest_defaults`", guest_fields + 2, NFIELDS - 2, &base);
+    if (node != NULL && xvm_check_map(l, node, "`guests`") == 0)
+        read_all(l, node, &base);
+    xvm_free_probes(&base);
     xvm_free_guest_lists(&base);
 }

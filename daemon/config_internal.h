@@ -132,6 +132,21 @@ void xvm_read_migration(struct xvm_loader *l, const struct xvm_node *node);
 /* A guest's `move`, for its table of fields; out: struct ha_guest_config. */
 int xvm_read_move(struct xvm_loader *l, const struct xvm_field *f, const struct xvm_node *v,
                   void *out);
+/* A guest's life (config_life.c), for its table of fields; out: struct ha_guest_config. */
+int xvm_read_probes(struct xvm_loader *l, const struct xvm_field *f, const struct xvm_node *v,
+                    void *out);
+int xvm_read_after(struct xvm_loader *l, const struct xvm_field *f, const struct xvm_node *v,
+                   void *out);
+int xvm_read_on_end(struct xvm_loader *l, const struct xvm_field *f, const struct xvm_node *v,
+                    void *out); /* uint8_t, enum ha_on_end; max: the last one that is allowed */
+/* A copy of its own of what the defaults say. */
+void xvm_copy_probes(struct xvm_loader *l, const struct ha_guest_config *from,
+                     struct ha_guest_config *to);
+void xvm_free_probes(struct ha_guest_config *guest);
+/* Every guest that another one waits for exists, and nobody waits for itself. `node`: the
+ * section. */
+void xvm_check_order(struct xvm_loader *l, const struct xvm_node *node);
+void xvm_read_starts(struct xvm_loader *l, const struct xvm_node *node);
 int xvm_read_levels(struct xvm_loader *l, const struct xvm_node *node, struct ha_host_config *host);
 
 #endif

@@ -142,6 +142,7 @@ int ctl_disk(struct ctl *ctl, const struct ctl_command *command, char **args, in
 int ctl_leave(struct ctl *ctl, const struct ctl_command *command, char **args, int nargs);
 int ctl_fence_history(struct ctl *ctl, const struct ctl_command *command, char **args, int nargs);
 int ctl_fence_check(struct ctl *ctl, const struct ctl_command *command, char **args, int nargs);
+int ctl_validate(struct ctl *ctl, const struct ctl_command *command, char **args, int nargs);
 int ctl_reload(struct ctl *ctl, const struct ctl_command *command, char **args, int nargs);
 int ctl_plan(struct ctl *ctl, const struct ctl_command *command, char **args, int nargs);
 int ctl_why(struct ctl *ctl, const struct ctl_command *command, char **args, int nargs);

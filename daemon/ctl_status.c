@@ -186,6 +186,10 @@ static void guest_row(struct ctl_cell *row, const json_t *guest)
                  ctl_int(guest, "restarts") == 1 ? "" : "s");
         add_note(&row[4], text);
     }
+    if (strcmp(ctl_string(guest, "health"), "bad") == 0)
+        add_note(&row[4], "probe fails");
+    else if (strcmp(ctl_string(guest, "health"), "good") == 0)
+        add_note(&row[4], "healthy");
     if (!ctl_bool(guest, "managed"))
         add_note(&row[4], "not in the configuration");
 }

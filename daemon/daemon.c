@@ -112,6 +112,18 @@ static void start_guest_op(struct xvm_daemon *d, const struct ha_action *action)
         d->driver_ops->start(d->driver, action, NULL);
 }
 
+static int start_probe(struct xvm_daemon *d, const struct ha_action *action)
+{
+    for (size_t i = 0; i < d->config->nguests; i++) {
+        const struct ha_guest_config *guest = &d->config->guests[i];
+
+        if (strcmp(guest->name, action->u.probe.guest) == 0 &&
+            action->u.probe.probe < guest->nprobes)
+            return xvm_prober_run(d->prober, guest, action);
+    }
+    return 0; /* of an older configuration: the core has forgotten it, too */
+}
+
 /* 0, or a negative errno: nothing that follows may be carried out. */
 static int act(struct xvm_daemon *d, const struct ha_action *action)
 {
@@ -140,6 +152,8 @@ static int act(struct xvm_daemon *d, const struct ha_action *action)
         if (!xvm_migration_cancel(d->migration, action->u.cancel.id))
             d->driver_ops->cancel(d->driver, action->u.cancel.id, action->u.cancel.guest);
         return 0;
+    case HA_ACT_PROBE:
+        return start_probe(d, action);
     case HA_ACT_FENCE:
         if (action->u.fence.wait_ms > 0) {
             const struct xvm_fence_pill pill = {
@@ -287,6 +301,24 @@ void xvm_daemon_fenced(void *user, uint64_t id, enum ha_result result, const cha
     event.u.fence.result = result;
     event.u.fence.text = text;
     xvm_daemon_step(user, &event);
+}
+
+static void on_probed(void *user, uint64_t id, enum ha_probe_result result, const char *text)
+{
+    struct ha_event event = {.type = HA_EV_PROBE};
+
+    event.u.probe.id = id;
+    event.u.probe.result = result;
+    event.u.probe.text = text;
+    xvm_daemon_step(user, &event);
+}
+
+int xvm_daemon_open_prober(struct xvm_daemon *d)
+{
+    const char *host = xvm_daemon_host_name(d, d->facts.self);
+
+    return xvm_prober_new(d->loop, d->options.probe_dir, host ? host : "", on_probed, d,
+                          &d->prober);
 }
 
 static void on_durable(void *user, uint64_t seq)

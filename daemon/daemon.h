@@ -8,6 +8,7 @@
 
 #include "applying.h"
 #include "child.h"
+#include "clocks.h"
 #include "config.h"
 #include "corosync.h"
 #include "definitions.h"
@@ -21,7 +22,10 @@
 #include "keeper_link.h"
 #include "marks.h"
 #include "migration.h"
+#include "prober.h"
 #include "supply.h"
+#include "talk.h"
+#include "validate.h"
 #include "../libha/ha.h"
 
 /* Exit codes, as systemd units and the man page know them. */
@@ -33,7 +37,7 @@ enum {
 };
 
 struct xvm_options {
-    const char *config_path, *run_dir, *state_dir, *agent_dir, *log_target;
+    const char *config_path, *run_dir, *state_dir, *agent_dir, *log_target, *probe_dir;
     const char *check_path;  /* only check this file; NULL: be a daemon */
     const char *agent_cache; /* NULL: a folder in run_dir; with check_path: nothing is kept */
     struct ha_uuid machine, boot;
@@ -68,6 +72,10 @@ struct xvm_daemon {
     struct xvm_driver *driver;
     struct xvm_supply *supply;
     struct xvm_migration *migration;
+    struct xvm_prober *prober;
+    struct xvm_talk *talk; /* NULL: none, and neither are these two */
+    struct xvm_validate *validate;
+    struct xvm_clocks *clocks;
     sd_event_source *tick_timer, *status_timer;
     int alone_fd;                /* held as long as the daemon lives: it is the only one */
     bool ready;                  /* told systemd */
@@ -97,8 +105,18 @@ extern const struct xvm_migration_env xvm_daemon_migration_env; /* the functions
 void xvm_daemon_fenced(void *user, uint64_t id, enum ha_result result, const char *text);
 /* Does this host's lease depend on the shared disk? True, too, while nobody knows. */
 bool xvm_daemon_disk_needed(void *user);
+/* Once it is known which host this is, and there is a driver. 0 or a negative errno. */
+int xvm_daemon_open_prober(struct xvm_daemon *d);
 void xvm_daemon_event(void *user, struct ha_event *event);
 void xvm_daemon_command(void *user, const struct ha_request *request);
+
+/* ---------------------------------------------------------------------------------- people.c */
+
+/* What daemons tell each other for people. 0 or a negative errno. */
+int xvm_daemon_open_talk(struct xvm_daemon *d);
+/* For the control socket: as in struct xvm_ipc_env. */
+int xvm_daemon_validate(void *user, uint64_t client, const char *guest);
+bool xvm_daemon_clock(void *user, const char *host, ha_ms *ret_ms);
 
 /* ------------------------------------------------------------------------------------- setup.c */
 

@@ -30,6 +30,7 @@ struct domain_options {
     struct ha_uuid uuid;        /* of the guest's definition; zero: not known */
     const char *alias;          /* the guest's name in its configuration file; NULL: the same */
     const char *definition;     /* path of its definition */
+    const char *dump;           /* destroy: file for its memory; NULL or "": none */
     const char *file, *cluster; /* define: xl configuration, and whose guest it is */
     int channel, progress;  /* send, receive: inherited descriptors; progress -1: nobody listens */
     enum ha_move_kind kind; /* send */
@@ -132,6 +133,8 @@ void domain_config_own(libxl_domain_config *config, const char *name, const stru
                        const char *guest, uint64_t inc, uint64_t mig);
 int domain_define(const struct domain_options *options);
 int domain_check(const struct domain_options *options);
+/* Whether kernel, disks and the like are here; false: not, `why` names the first that is not. */
+bool domain_check_files(const libxl_domain_config *config, char why[static HA_TEXT_MAX]);
 /* Memory that can be had for guests, without taking any yet: free, and what dom0 would give. */
 int domain_memory_free(struct domain_worker *w, uint64_t *ret_kib, bool *ret_ballooning);
 /* KiB that dom0 could give because xl.conf and Xen's command line let it; 0: nothing. */

@@ -123,6 +123,10 @@ int domain_create(struct domain_worker *w)
         libxl_domain_config_dispose(&config);
         return domain_say_words(w, XVM_WORKER_FAILED, "%s", why);
     }
+    if (!domain_check_files(&config, why)) {
+        libxl_domain_config_dispose(&config);
+        return domain_say(w, XVM_WORKER_FAILED, "it cannot be started here: %s", why);
+    }
     memcpy(w->known.uuid.b, libxl_uuid_bytearray_const(&config.c_info.uuid),
            sizeof(w->known.uuid.b));
     domain_config_own(&config, o->name, NULL, o->name, o->inc, 0);

@@ -14,6 +14,7 @@
 struct check {
     struct domain_worker w;
     unsigned problems;
+    char *first; /* HA_TEXT_MAX bytes for the first problem; NULL: all are printed */
 };
 
 static void problem(struct check *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -25,7 +26,10 @@ static void problem(struct check *c, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    domain_print(json_pack("{s:s}", "problem", text));
+    if (!c->first)
+        domain_print(json_pack("{s:s}", "problem", text));
+    else if (c->problems == 0)
+        snprintf(c->first, HA_TEXT_MAX, "%.*s", HA_TEXT_MAX - 1, text);
     c->problems++;
 }
 
@@ -76,9 +80,8 @@ static void check_memory(struct check *c, libxl_domain_config *config)
     free_kib += domain_memory_dom0_gives(&c->w);
     domain_print(
         json_pack("{s:I, s:I}", "need_kib", (json_int_t)need, "free_kib", (json_int_t)free_kib));
-    if (need > free_kib)
-        problem(c, "memory: it needs %" PRIu64 " MiB, %" PRIu64 " MiB are free", need >> 10,
-                free_kib >> 10);
+    /* What is free now is no problem: others may leave. What all guests may have is the daemon's to
+     * compare with. */
 }
 
 static void check_host(struct check *c, const libxl_domain_config *config)
@@ -94,15 +97,27 @@ static void check_host(struct check *c, const libxl_domain_config *config)
     libxl_physinfo_dispose(&phys);
 }
 
-static void check_all(struct check *c, libxl_domain_config *config)
+static void check_files(struct check *c, const libxl_domain_config *config)
 {
-    check_host(c, config);
     check_file(c, "kernel", config->b_info.kernel);
     check_file(c, "ramdisk", config->b_info.ramdisk);
     check_file(c, "bootloader", config->b_info.bootloader);
     check_file(c, "device model", config->b_info.device_model);
     for (int i = 0; i < config->num_disks; i++)
         check_disk(c, &config->disks[i]);
+}
+
+bool domain_check_files(const libxl_domain_config *config, char why[static HA_TEXT_MAX])
+{
+    struct check c = {.first = why};
+    check_files(&c, config);
+    return c.problems == 0;
+}
+
+static void check_all(struct check *c, libxl_domain_config *config)
+{
+    check_host(c, config);
+    check_files(c, config);
     for (int i = 0; i < config->num_nics; i++)
         check_nic(c, &config->nics[i]);
     check_memory(c, config); /* last: it fills in defaults */

@@ -6,7 +6,10 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 enum {
     NAP_MS = 50,
@@ -72,11 +75,34 @@ static int destroy_once(struct domain_worker *w, bool again, bool kill_models,
     return left;
 }
 
+/* As far as it goes: a dump that cannot be written keeps nobody from ending the guest. */
+static void dump_first(struct domain_worker *w)
+{
+    const char *path = w->options->dump;
+    struct xvm_domain domain;
+    uint64_t mig;
+    char *folder = strdup(path), *slash = folder ? strrchr(folder, '/') : NULL;
+    if (slash) {
+        *slash = '\0';
+        (void)mkdir(folder, 0700);
+    }
+    free(folder);
+    int r = domain_find(w, w->options->inc, &domain, &mig);
+    if (r == 0 && libxl_domain_core_dump(w->xl, domain.domid, path, NULL) != 0)
+        r = -EIO;
+    if (r < 0)
+        (void)unlink(path); /* half of one is of no use */
+    domain_forget_words(w);
+    domain_print(json_pack("{s:s, s:b}", "dump", path, "written", r == 0));
+}
+
 int domain_destroy(struct domain_worker *w)
 {
     char what[HA_TEXT_MAX] = "";
     ha_ms begin = xvm_boot_ms(), tried = 0;
     int left;
+    if (w->options->dump && w->options->dump[0])
+        dump_first(w);
     pause_first(w);
     for (;;) {
         ha_ms now = xvm_boot_ms();

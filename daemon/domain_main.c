@@ -63,6 +63,7 @@ static const struct option known[] = {
     {"uuid", required_argument, NULL, 'u'},
     {"alias", required_argument, NULL, 'a'},
     {"definition", required_argument, NULL, 'd'},
+    {"dump", required_argument, NULL, 'D'},
     {"file", required_argument, NULL, 'f'},
     {"cluster", required_argument, NULL, 'c'},
     {"kind", required_argument, NULL, 'k'},
@@ -123,6 +124,9 @@ static bool parse_one(int c, const char *text, struct domain_options *o)
         return true;
     case 'd':
         o->definition = text;
+        return true;
+    case 'D':
+        o->dump = text;
         return true;
     case 'f':
         o->file = text;

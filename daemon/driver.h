@@ -71,6 +71,7 @@ struct xvm_driver_env {
     ha_node self;
     const char *host_name;
     const char *run_dir; /* per boot, for example /run/xvm-had */
+    const char *state_dir; /* for core dumps */
     /* Where the definition with that hash is: malloc'd, or NULL. It is there before a start that
      * needs it. */
     char *(*definition_path)(void *user, const struct ha_uuid *hash);

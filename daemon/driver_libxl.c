@@ -15,6 +15,7 @@
 
 enum {
     BURY_TIMEOUT_MS = 120 * 1000,
+    DUMP_TIMEOUT_MS = 600 * 1000,
 };
 
 static void start_op(struct xvm_op *op);
@@ -149,7 +150,7 @@ static int run_worker(struct xvm_op *op, ha_ms timeout_ms)
 {
     struct xvm_driver *driver = op->driver;
     const struct xvm_known *known = xvm_libxl_known(driver, op->guest);
-    char inc[24], mig[24], until[24], timeout[24], uuid[37] = "";
+    char inc[24], mig[24], until[24], timeout[24], uuid[37] = "", dump[512] = "";
     char *definition = definition_of(op);
     const int fds[] = {op->stream, op->progress};
     if (!definition)
@@ -158,13 +159,16 @@ static int run_worker(struct xvm_op *op, ha_ms timeout_ms)
         xvm_domain_uuid_text(&known->uuid, uuid);
     snprintf(inc, sizeof(inc), "%" PRIu64, op->inc);
     snprintf(mig, sizeof(mig), "%" PRIu64, op->mig);
+    if (op->what == HA_OP_DESTROY && op->dump && driver->dump_dir)
+        snprintf(dump, sizeof(dump), "%s/%s-%" PRIu64 ".core", driver->dump_dir, op->guest,
+                 op->inc);
     snprintf(until, sizeof(until), "%" PRId64, op->until > 0 ? op->until : 0);
     snprintf(timeout, sizeof(timeout), "%" PRId64, timeout_ms);
     const char *const argv[] = {"xvm-ha-domain", xvm_op_names[op->what], op->guest, "--host",
                                 driver->host_name, "--run", driver->run_dir, "--inc", inc, "--mig",
                                 mig, "--uuid", uuid, "--alias",
                                 known && known->name[0] ? known->name : op->guest, "--definition",
-                                definition, "--until", until, "--timeout", timeout,
+                                definition, "--until", until, "--timeout", timeout, "--dump", dump,
                                 /* only for transfers */
                                 op->stream < 0 ? NULL : "--channel", "3", "--kind",
                                 op->kind == HA_MOVE_LIVE ? "live" : "migrate",
@@ -211,14 +215,26 @@ void xvm_libxl_become_ready(struct xvm_driver *driver)
             start_op(op);
 }
 
-void xvm_libxl_bury(struct xvm_driver *driver, const char *guest, uint64_t inc)
+/* What the configuration says about a crash of that guest. */
+static bool keeps_dumps(const struct xvm_driver *driver, const char *guest)
+{
+    for (size_t i = 0; i < driver->config->nguests; i++) {
+        const struct ha_guest_config *g = &driver->config->guests[i];
+        if (!strcmp(g->name, guest))
+            return g->on_crash == HA_ON_DUMP_RESTART || g->on_crash == HA_ON_DUMP_STOP;
+    }
+    return false;
+}
+
+void xvm_libxl_bury(struct xvm_driver *driver, const char *guest, uint64_t inc, bool crashed)
 {
     struct xvm_op *op = xvm_op_new(&driver->ops, driver, guest);
     if (!op)
         return; /* the next look tries again */
     op->what = HA_OP_DESTROY;
     op->inc = inc;
-    op->timeout_ms = BURY_TIMEOUT_MS;
+    op->dump = crashed && inc && keeps_dumps(driver, guest);
+    op->timeout_ms = op->dump ? DUMP_TIMEOUT_MS : BURY_TIMEOUT_MS;
     start_op(op);
 }
 
@@ -301,6 +317,7 @@ static struct xvm_driver *libxl_free(struct xvm_driver *driver)
     free(driver->known);
     free(driver->host_name);
     free(driver->run_dir);
+    free(driver->dump_dir);
     free(driver->program);
     free(driver);
     return NULL;
@@ -338,6 +355,8 @@ static int libxl_open(const struct xvm_driver_env *env, struct xvm_driver **ret_
         driver->definition_path = env->definition_path;
         driver->host_name = strdup(env->host_name);
         driver->run_dir = strdup(env->run_dir);
+        if (!env->state_dir || asprintf(&driver->dump_dir, "%s/dumps", env->state_dir) < 0)
+            driver->dump_dir = NULL; /* then there are no dumps */
         driver->program = xvm_child_find("xvm-ha-domain", "XVM_HA_DOMAIN");
         r = driver->host_name && driver->run_dir && driver->program ? attach(driver) : -ENOMEM;
     }

@@ -71,7 +71,7 @@ struct xvm_definer {
 struct xvm_driver {
     sd_event *loop;
     const struct ha_config *config;
-    char *host_name, *run_dir, *program;
+    char *host_name, *run_dir, *program, *dump_dir;
     const struct xvm_driver_sink *sink;
     void *user;
     struct xvm_definitions *definitions;
@@ -103,7 +103,7 @@ void xvm_libxl_say(struct xvm_driver *driver, enum ha_severity severity, const c
                    const char *format, ...) __attribute__((format(printf, 4, 5)));
 const struct xvm_known *xvm_libxl_known(const struct xvm_driver *driver, const char *guest);
 /* Has what is left of an ended copy cleared away; its result is nobody's. */
-void xvm_libxl_bury(struct xvm_driver *driver, const char *guest, uint64_t inc);
+void xvm_libxl_bury(struct xvm_driver *driver, const char *guest, uint64_t inc, bool crashed);
 /* No worker of an earlier daemon is left: what waited for that begins. */
 void xvm_libxl_become_ready(struct xvm_driver *driver);
 

@@ -277,6 +277,8 @@ int xvm_libxl_check(struct xvm_driver *driver, const char *guest,
     struct xvm_check *check = calloc(1, sizeof(*check));
     char *definition = xvm_definitions_path(driver->definitions, guest);
     int r = check && definition ? 0 : -ENOMEM;
+    if (!r && access(definition, R_OK) < 0)
+        r = -errno;
     if (!r) {
         const char *const argv[] = {"xvm-ha-domain",   "check",    guest,
                                     "--definition",    definition, "--host",

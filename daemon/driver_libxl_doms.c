@@ -42,7 +42,8 @@ static void clear_away(struct xvm_driver *driver, struct xvm_dom *dom,
     if (now < dom->dead_since + wait || (!dom->inc && domain->monitored))
         return;
     dom->dead_since = now + (ended_itself ? BURY_AGAIN_MS : 0);
-    xvm_libxl_bury(driver, dom->guest, dom->inc);
+    xvm_libxl_bury(driver, dom->guest, dom->inc,
+                   domain->end == XVM_END_CRASH || domain->end == XVM_END_WATCHDOG);
 }
 
 /* An incarnation of 0 would mean every copy there is. */

@@ -88,6 +88,7 @@ struct xvm_op *xvm_op_asked(struct xvm_ops *ops, struct xvm_driver *driver,
     op->def = action->u.guest.def;
     op->until = action->u.guest.until;
     op->timeout_ms = action->u.guest.timeout_ms;
+    op->dump = action->u.guest.dump;
     /* Copies: the worker may start later. */
     if (channel)
         op->stream = fcntl(channel->stream, F_DUPFD_CLOEXEC, 3);

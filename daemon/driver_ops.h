@@ -19,6 +19,7 @@ struct xvm_op {
     enum ha_move_kind kind;
     struct ha_uuid def; /* CREATE: the definition to build from; zero: what this host has */
     ha_ms until, timeout_ms;
+    bool dump;               /* DESTROY: its memory goes to a file first */
     ha_ms asked;             /* when it was asked for */
     int stream, progress;    /* a transfer's channel, until the worker has it; else -1 */
     const char *problem;     /* it cannot be started; the answer is on its way */

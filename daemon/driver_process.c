@@ -410,4 +410,5 @@ const struct xvm_driver_ops xvm_driver_process = {
     .start = process_start,
     .cancel = process_cancel,
     .inventory = process_inventory,
+    .check = xvm_process_check,
 };

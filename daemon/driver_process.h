@@ -51,6 +51,11 @@ struct xvm_driver {
     sd_event_source *on_retry;  /* looks again after a moment */
 };
 
+/* As xvm_driver_ops.check (driver_process_check.c). */
+int xvm_process_check(struct xvm_driver *driver, const char *guest,
+                      void (*done)(void *user, const char *guest, bool fit, const char *text),
+                      void *user);
+
 /* 0, -EAGAIN (a guest was about to change: look again), or another negative errno. The caller frees
  * ret_scan->v. */
 int xvm_process_scan(int guests_fd, struct xvm_scan *ret_scan);

@@ -33,6 +33,10 @@ struct xvm_ipc_env {
     int (*fence_check)(void *user, uint64_t client, const char *host);
     /* The last n entries (host NULL: of every host). NULL: out of memory. May be NULL. */
     json_t *(*fence_history)(void *user, const char *host, size_t n);
+    /* Has all hosts look whether a guest (NULL: each) could be started. As fence_check. */
+    int (*validate)(void *user, uint64_t client, const char *guest);
+    /* How far a host's clock is ahead of ours; false: not known. May be NULL. */
+    bool (*clock)(void *user, const char *host, ha_ms *ret_ms);
     /* Running configuration (borrowed). */
     const struct ha_config *(*config)(void *user);
 };

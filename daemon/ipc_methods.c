@@ -69,8 +69,13 @@ static void on_status(struct xvm_client *client, json_t *params)
 
     (void)params;
     if (core != NULL && !client->oneway)
-        xvm_client_answer(client,
-                          xvm_status_json(core, env->now(env->user), env->config(env->user)));
+    {
+        json_t *all = xvm_status_json(core, env->now(env->user), env->config(env->user));
+
+        if (all != NULL && env->clock != NULL)
+            xvm_status_clocks(all, env->clock, env->user);
+        xvm_client_answer(client, all);
+    }
 }
 
 static void on_instance(struct xvm_client *client, json_t *params)
@@ -381,6 +386,26 @@ static void on_fence_check(struct xvm_client *client, json_t *params)
                                         : NULL);
 }
 
+static void on_validate(struct xvm_client *client, json_t *params)
+{
+    const struct xvm_ipc_env *env = &client->ipc->env;
+    const char *guest = json_string_value(json_object_get(params, "guest"));
+    int r;
+
+    if (core_of(client) == NULL)
+        return;
+    client->waiting = ++client->ipc->last_id;
+    r = env->validate != NULL ? env->validate(env->user, client->waiting, guest) : -EOPNOTSUPP;
+    if (r == 0)
+        return;
+    client->waiting = 0;
+    xvm_client_command_done(client, r,
+                            r == -EBUSY      ? "several validations are under way: repeat soon"
+                            : r == -ENOENT   ? "no guest of that name is in the configuration"
+                            : r == -ENOTCONN ? "nobody can be asked: is corosync running?"
+                                             : NULL);
+}
+
 /* ------------------------------------------------------------------------------------ calls */
 
 static const struct method {
@@ -399,6 +424,7 @@ static const struct method {
     {"org.xvmha.Leave", XVM_ACCESS_CHANGE, on_leave},
     {"org.xvmha.FenceHistory", XVM_ACCESS_READ, on_fence_history},
     {"org.xvmha.FenceCheck", XVM_ACCESS_CHANGE, on_fence_check},
+    {"org.xvmha.Validate", XVM_ACCESS_CHANGE, on_validate},
 };
 
 static void unknown_method(struct xvm_client *client, const char *name)

@@ -23,6 +23,7 @@ static void usage(FILE *to)
           "  --run-dir DIR         sockets and what is known of this boot (/run/xvm-had)\n"
           "  --state-dir DIR       the journal (/var/lib/xvm-had)\n"
           "  --agent-dir DIR       fence agents (/usr/sbin)\n"
+          "  --probe-dir DIR       probes of guests (" XVM_PROBE_DIR ")\n"
           "  --agent-cache DIR     what agents said about themselves (RUN-DIR/agents)\n"
           "  --log-target WHERE    journal or console (journal)\n"
           "  --spawn-keeper        start xvm-ha-keeper if it does not run\n"
@@ -59,6 +60,7 @@ static const struct option known[] = {
     {"run-dir", required_argument, NULL, 'r'},
     {"state-dir", required_argument, NULL, 's'},
     {"agent-dir", required_argument, NULL, 'a'},
+    {"probe-dir", required_argument, NULL, 'p'},
     {"agent-cache", required_argument, NULL, 'A'},
     {"log-target", required_argument, NULL, 'l'},
     {"spawn-keeper", no_argument, NULL, 'k'},
@@ -90,6 +92,9 @@ static bool take(int c, struct xvm_options *options, unsigned *given)
         return true;
     case 'a':
         options->agent_dir = optarg;
+        return true;
+    case 'p':
+        options->probe_dir = optarg;
         return true;
     case 'l':
         options->log_target = optarg;
@@ -149,6 +154,7 @@ int main(int argc, char **argv)
         .run_dir = "/run/xvm-had",
         .state_dir = "/var/lib/xvm-had",
         .agent_dir = "/usr/sbin",
+        .probe_dir = XVM_PROBE_DIR,
         .log_target = "journal",
     };
     enum xvm_log_target target;

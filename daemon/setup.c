@@ -193,6 +193,8 @@ static int reload_now(struct xvm_daemon *d, char **ret_text)
     if (r < 0)
         return r;
     take_config(d, config);
+    if (d->validate)
+        xvm_validate_here(d->validate);
     xvm_log(HA_SEV_NOTICE, "configuration read again from %s", d->options.config_path);
     return 0;
 }
@@ -266,6 +268,7 @@ static int open_driver(struct xvm_daemon *d)
         .self = d->facts.self,
         .host_name = xvm_daemon_host_name(d, d->facts.self),
         .run_dir = d->options.run_dir,
+        .state_dir = d->options.state_dir,
         .definition_path = definition_path,
         .definitions = d->definitions,
         .sink = &xvm_daemon_driver_sink,
@@ -368,6 +371,10 @@ static int start_core(struct xvm_daemon *d)
     r = open_migration(d);
     if (r >= 0)
         r = open_fencing(d);
+    if (r >= 0)
+        r = xvm_daemon_open_prober(d);
+    if (r >= 0)
+        r = xvm_daemon_open_talk(d);
     if (r >= 0)
         r = open_keeper(d);
     if (r >= 0)
@@ -670,6 +677,8 @@ static int open_ipc(struct xvm_daemon *d)
         .leave = leave,
         .fence_check = fence_check,
         .fence_history = fence_history,
+        .validate = xvm_daemon_validate,
+        .clock = xvm_daemon_clock,
         .config = config_of,
     };
     struct ha_error error = {0};

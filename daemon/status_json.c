@@ -237,6 +237,8 @@ static void note_guest(struct status *st, const struct ha_guest_status *g, const
     }
     if (!trouble && (text[0] == '\0' || g->state != HA_GUEST_RUNNING))
         return;
+    if (strcmp(condition, "stopping") == 0 && g->stop != HA_STOP_OVERDUE)
+        return; /* under way, and nothing for an operator to do */
     if (text[0] == '\0' && (g->failed || g->quarantined)) {
         snprintf(way_out, sizeof(way_out), "`xvmhactl clear %s` lets it try again", g->name);
         text = way_out;
@@ -295,8 +297,8 @@ static json_t *guest_json(struct status *st, size_t i)
     if (owner != NULL && g.owner != 0)
         st->guests_on[owner - st->hosts]++;
     note_guest(st, &g, condition);
-    return json_pack("{s:o, s:s, s:s, s:o, s:o, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:I, "
-                     "s:i, s:I, s:I, s:o, s:o}",
+    return json_pack("{s:o, s:s, s:s, s:o, s:o, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:I, s:i, "
+                     "s:I, s:I, s:s, s:s, s:I, s:o, s:o}",
                      "name", xvm_json_text(g.name), "condition", condition, "state",
                      ha_guest_state_name(g.state), "host", node_name(st, g.owner), "target",
                      node_name(st, g.target), "managed", g.managed, "external", g.external,
@@ -304,7 +306,9 @@ static json_t *guest_json(struct status *st, size_t i)
                      g.failed, "quarantined", g.quarantined, "preempted", g.preempted,
                      "incarnation", (json_int_t)g.inc, "migration",
                      (json_int_t)g.mig, "priority", g.priority, "memory_kib",
-                     (json_int_t)g.memory_kib, "restarts", (json_int_t)g.restarts, "transfer",
+                     (json_int_t)g.memory_kib, "restarts", (json_int_t)g.restarts, "health",
+                     ha_health_name(g.health), "stop_phase", ha_stop_phase_name(g.stop),
+                     "stop_left_ms", (json_int_t)g.stop_left_ms, "transfer",
                      transfer_json(g.transfer), "why", xvm_json_text(g.why));
 }
 
@@ -389,4 +393,33 @@ json_t *xvm_status_json(const struct ha *core, ha_ms now, const struct ha_config
     free(st.hosts);
     free(st.guests_on);
     return all;
+}
+
+enum { CLOCK_TOO_FAR_MS = 1000 };
+
+void xvm_status_clocks(json_t *all, bool (*clock)(void *user, const char *host, ha_ms *ret_ms),
+                       void *user)
+{
+    json_t *hosts = json_object_get(all, "hosts"), *host;
+    char text[HA_TEXT_MAX];
+    size_t i;
+
+    json_array_foreach(hosts, i, host)
+    {
+        const char *name = json_string_value(json_object_get(host, "name"));
+        ha_ms ms = 0;
+
+        if (name == NULL || !clock(user, name, &ms)) {
+            json_object_set_new(host, "clock_ms", json_null());
+            continue;
+        }
+        json_object_set_new(host, "clock_ms", json_integer((json_int_t)ms));
+        if (ms <= CLOCK_TOO_FAR_MS && ms >= -CLOCK_TOO_FAR_MS)
+            continue;
+        snprintf(text, sizeof(text),
+                 "its clock is %.1f s %s this host's: is NTP running on both? Logs are hard to "
+                 "compare; no decision hangs on it",
+                 (double)(ms < 0 ? -ms : ms) / 1000, ms < 0 ? "behind" : "ahead of");
+        note(json_object_get(all, "attention"), "host", name, "clock", text);
+    }
 }

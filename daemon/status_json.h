@@ -19,4 +19,8 @@ json_t *xvm_json_text(const char *text);
  * nothing is founded yet, or no memory. Owned by the caller. */
 json_t *xvm_instance_json(const struct ha *core);
 
+/* Adds what is known of the hosts' clocks to a status. */
+void xvm_status_clocks(json_t *all, bool (*clock)(void *user, const char *host, ha_ms *ret_ms),
+                       void *user);
+
 #endif

@@ -56,6 +56,8 @@ const struct ctl_command ctl_commands[] = {
     {"coordinator", "HOST", "have another host coordinate", ctl_host, 1, 1, 0, "coordinator"},
     {"lineage force", "[--yes]", "go on without the absent hosts (two hosts)", ctl_cluster, 0, 0,
      OPT_YES, "lineage-force"},
+    {"validate", "[GUEST]", "look on every host whether guests could be started there",
+     ctl_validate, 0, 1, 0, NULL},
     {"config check", "[FILE]", "look for mistakes in the configuration", ctl_config_check, 0, 1, 0,
      NULL},
     {"disk init", "[PATH] [--yes]", "make the shared disk ready; --yes: whatever is on it",

@@ -6,7 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OP_TIMEOUT = 120000, MOVE_TIMEOUT = 3600000, RETRY = 1000, STOP_DEFAULT = 600000, HEAR_OUT = 200 };
+enum {
+    OP_TIMEOUT = 120000,
+    DUMP_TIMEOUT = 600000,
+    MOVE_TIMEOUT = 3600000,
+    RETRY = 1000,
+    HEAR_OUT = 200,
+};
 
 /* The facts an act may read: stable, unless a mutant says otherwise. */
 static const struct ha_guest_fact *fact_for(const struct ha *ha, uint32_t i, bool guarded)
@@ -53,13 +59,13 @@ static bool may_fill(struct ha *ha)
     return ha->keeper && !ha->orders.empty && ha->keeper_applied >= ha->nonempty_seq;
 }
 
-static void start_op(struct ha *ha, uint32_t i, enum ha_op what, const struct ha_guest_fact *g,
-                     uint64_t inc)
+static struct ha_action *start_op(struct ha *ha, uint32_t i, enum ha_op what,
+                                  const struct ha_guest_fact *g, uint64_t inc)
 {
     struct ha_local *l = &ha->locals[i];
     struct ha_action *a = ha_act(ha, HA_ACT_GUEST);
     if (!a)
-        return;
+        return NULL;
     l->op = ++ha->next_op;
     l->op_what = what;
     l->op_inc = inc;
@@ -83,6 +89,7 @@ static void start_op(struct ha *ha, uint32_t i, enum ha_op what, const struct ha
     }
     ha_report(ha, HA_REPORT_GUEST_ACT, HA_SEV_DEBUG, ha->self, g->name, "%s %s (incarnation %lu)",
               ha_op_name(what), g->name, (unsigned long)inc);
+    return a;
 }
 
 static void cancel_op(struct ha *ha, struct ha_local *l)
@@ -135,8 +142,7 @@ static void tell_stopped(struct ha *ha, uint32_t i, uint64_t inc)
         how = l->release;
     if (inc > l->burned)
         l->burned = inc;
-    l->stop_began = 0;
-    l->stop_asked = false;
+    ha_stop_over(ha, i);
     l->told_copy = false;
     tell(ha, i, HA_TELL_STOPPED, inc, 0, how);
 }
@@ -152,30 +158,28 @@ static void destroy(struct ha *ha, uint32_t i, const struct ha_guest_fact *g, ui
         l->release = release;
         l->release_inc = l->copy.inc;
     }
-    start_op(ha, i, HA_OP_DESTROY, g, l->copy.inc);
+    struct ha_action *a = start_op(ha, i, HA_OP_DESTROY, g, l->copy.inc);
+    if (a && release == HA_RELEASE_PROBE && ha_dump_first(ha, i, release)) {
+        a->u.guest.dump = true;
+        a->u.guest.timeout_ms = DUMP_TIMEOUT;
+    }
 }
 
-/* A8: 70 % of the time graceful, then by force. */
-static void stop(struct ha *ha, uint32_t i, const struct ha_guest_fact *g)
+void ha_act_destroy(struct ha *ha, uint32_t i, const struct ha_guest_fact *g, uint8_t release)
 {
-    struct ha_local *l = &ha->locals[i];
-    const struct ha_guest_config *c = ha_guest_config(ha, i);
-    ha_ms all = c ? c->stop_timeout_ms : STOP_DEFAULT;
-    if (!l->stop_began) {
-        l->stop_began = ha->now;
-        l->release = HA_RELEASE_STOPPED;
-        l->release_inc = l->copy.inc;
-    }
-    ha_ms force = l->stop_began + all * 7 / 10;
-    if (ha->now >= force) {
-        destroy(ha, i, g, HA_RELEASE_STOPPED);
-        return;
-    }
-    ha_wake(ha, force);
-    if (!l->stop_asked) {
-        l->stop_asked = true;
-        start_op(ha, i, HA_OP_SHUTDOWN, g, l->copy.inc);
-    }
+    destroy(ha, i, g, release);
+}
+
+void ha_act_shutdown(struct ha *ha, uint32_t i, const struct ha_guest_fact *g, ha_ms limit)
+{
+    struct ha_action *a = start_op(ha, i, HA_OP_SHUTDOWN, g, ha->locals[i].copy.inc);
+    if (a && limit < a->u.guest.timeout_ms)
+        a->u.guest.timeout_ms = limit;
+}
+
+bool ha_may_tell(const struct ha *ha)
+{
+    return may_tell(ha);
 }
 
 /* Somebody else is its captain: tagged where it runs, ended with the lease, else left alone. */
@@ -266,11 +270,14 @@ static void act_running(struct ha *ha, uint32_t i, const struct ha_guest_fact *g
         return;
     }
     if (!keep_running(ha, i, g)) {
-        stop(ha, i, g);
+        ha_stop(ha, i, g);
         return;
     }
-    l->stop_began = 0;
-    l->stop_asked = false;
+    ha_stop_over(ha, i);
+    if (!ha->frozen && !external(ha, i) && ha_probes_gave_up(ha, i)) {
+        destroy(ha, i, g, HA_RELEASE_PROBE);
+        return;
+    }
     if (g->state == HA_GUEST_STARTING || g->state == HA_GUEST_ARRIVED)
         tell(ha, i, HA_TELL_RUNNING, g->inc, 0, 0);
 }
@@ -631,6 +638,7 @@ void ha_acts(struct ha *ha)
             ha_wake(ha, l->retry_at);
         unsure |= l->unsure || (l->have && l->copy.worker && !l->op);
     }
+    ha_probes(ha);
     if (unsure && ha->now >= ha->asked_inventory + RETRY)
         ha_ask_inventory(ha);
     else if (unsure)
@@ -653,6 +661,8 @@ void ha_tells_reset(struct ha *ha)
         ha->locals[i].told_copy = false;
     }
     ha_defs_tells_reset(ha);
+    ha_probes_reset(ha);
+    ha_stops_reset(ha);
     ha->leaving_told = false;
     ha->bound_told = 0;
 }

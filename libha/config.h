@@ -111,6 +111,34 @@ struct ha_placement {
     unsigned transfers; /* moves that a host takes part in at a time; 0: 2 */
 };
 
+/* A program that says whether a guest does its work (A14). */
+struct ha_probe_config {
+    char name[HA_NAME_MAX];
+    char **argv;         /* for the shell: the program and its arguments, NULL at the end */
+    ha_ms interval_ms;
+    ha_ms timeout_ms;    /* of one run: it is killed then, and nobody knows */
+    ha_ms grace_ms;      /* from the guest's start to its first success failures do not count */
+    unsigned failures;   /* in a row, from which on the guest counts as crashed */
+    unsigned unknowns;   /* the same, of runs that failed or hung; 0: hung ones never count */
+};
+
+enum { HA_PROBES_MAX = 8, HA_AFTER_MAX = 32 };
+
+/* What follows when a guest ends by itself. */
+enum ha_on_end {
+    HA_ON_RESTART = 0,
+    HA_ON_STOP,         /* it stays down, as if an operator had stopped it */
+    HA_ON_DUMP_RESTART, /* its memory is kept in a file first */
+    HA_ON_DUMP_STOP,
+};
+
+/* A guest that is to run before another one is started. */
+struct ha_after {
+    char name[HA_NAME_MAX];
+    bool healthy;   /* and its probes are to say that it is well */
+    ha_ms delay_ms; /* and so much time is to have passed since */
+};
+
 struct ha_guest_config {
     char name[HA_NAME_MAX];
     char *config_path; /* xl.cfg; NULL for the process driver */
@@ -135,6 +163,13 @@ struct ha_guest_config {
     size_t nrules;
     char (*labels)[HA_NAME_MAX]; /* its own, by which rules can name it */
     size_t nlabels;
+    struct ha_probe_config *probes;
+    size_t nprobes;
+    unsigned restart_per_host; /* failures in a row on one host, then another one; 0: any */
+    uint8_t on_reboot, on_poweroff, on_crash; /* enum ha_on_end */
+    struct ha_after *after; /* what it is started after */
+    size_t nafter;
+    ha_ms start_wait_ms;    /* the longest that it waits for those */
 };
 
 enum { HA_DUEL_ACTION = 5000 }; /* ms from the order to power off, of two hosts' turns */
@@ -172,6 +207,12 @@ struct ha_disk_config {
                           shared disk */
 };
 
+/* How many guests may be starting at once; 0: any number. */
+struct ha_starts {
+    unsigned per_host, cluster;
+    ha_ms boot_ms; /* one that runs counts as starting for so long, or until it is healthy */
+};
+
 struct ha_config {
     char cluster_name[HA_NAME_MAX];
     enum ha_mode mode;
@@ -190,6 +231,7 @@ struct ha_config {
     unsigned journal_keep; /* stable facts kept one by one, for members that fetch; 0: the default */
     struct ha_fence_policy fencing;
     struct ha_disk_config disk;
+    struct ha_starts starts;
     bool suspendable_hosts; /* hosts are virtual machines that can be suspended: no bound */
     /* For the shell; the core does not read them. */
     char *driver;          /* "libxl" or "process" */

@@ -40,6 +40,7 @@ struct ha *ha_free(struct ha *ha)
     for (size_t i = 0; i < ha->nmembers; i++)
         free(ha->members[i].copies);
     free(ha->late);
+    ha_probes_forget(ha, 0);
     free(ha->locals);
     free(ha->marks);
     free(ha->offers);
@@ -175,6 +176,7 @@ static void new_config(struct ha *ha, const struct ha_config *config)
 {
     ha->config = config;
     ha->register_due = ha->decide_due = ha->acts_due = true;
+    ha_probes_forget(ha, 0); /* they may be others now */
     ha_index_config(ha);
 }
 
@@ -280,6 +282,9 @@ static int dispatch(struct ha *ha, const struct ha_event *event)
         break;
     case HA_EV_DEFINITION:
         ha->nomem |= ha_defs_offer(ha, event->u.definition) < 0;
+        break;
+    case HA_EV_PROBE:
+        ha_probe_event(ha, event);
         break;
     case HA_EV_TRANSFER:
         ha_transfer_event(ha, event->u.transfer);

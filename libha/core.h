@@ -53,6 +53,9 @@ struct ha_local {
     ha_ms changed_at; /* an operation began or ended: older looks say nothing */
     ha_ms stop_began; /* phased stop under way since; 0: no */
     bool stop_asked;
+    ha_ms stop_held;   /* waits for others to stop first, since; 0: no */
+    struct ha_tell stop_told;
+    bool stop_overdue_said;
     uint8_t release;        /* ha_release to tell for `release_inc` */
     uint64_t release_inc;
     struct ha_tell told; /* last tell in this epoch, not to repeat it */
@@ -60,6 +63,22 @@ struct ha_local {
     struct ha_uuid def_said; /* definition that the shell was asked to have */
     bool told_copy;   /* the others know of a copy here that is not ours to keep */
     char error[HA_TEXT_MAX];
+    struct ha_watch *watches; /* one for each of its probes; NULL: not watched */
+    size_t nwatches;
+    uint64_t watched_inc;
+    ha_ms watched_since;
+    struct ha_tell health; /* told last */
+};
+
+/* A probe of a guest that runs here. */
+struct ha_watch {
+    uint64_t id; /* under way; 0: not */
+    ha_ms due;
+    unsigned failed, bad; /* in a row: failed; failed or hung */
+    bool good;            /* succeeded once since the guest was started */
+    bool ill;             /* did not, when it ran last */
+    bool mute;            /* says nothing, and that was said */
+    char text[HA_TEXT_MAX];
 };
 
 /* A definition made on this host. */
@@ -84,8 +103,14 @@ struct ha_desk {
     struct ha_tell define; /* an offered definition, if `defined` */
     bool defined;
     ha_node vacated;  /* told that nothing of its old copy is left */
+    struct ha_tell health; /* latest HEALTH */
     ha_ms not_before; /* back-off */
     ha_ms running_since;
+    ha_ms held_since;     /* it could start, but waits for others; kept */
+    uint64_t starting_inc, up_inc; /* seen starting, seen running; kept */
+    ha_ms up_since;                /* 0: before we looked; kept */
+    struct ha_tell stop;  /* latest STOP_PHASE */
+    ha_ms stop_end;       /* of that phase */
     ha_ms mig_since;     /* the target's daemon is missing since then */
     uint64_t cancel_mig; /* an operator called this one off */
     bool ready;          /* it can be started now, while deciding */
@@ -273,6 +298,7 @@ struct ha {
     size_t nstrays, strays_size, unknown_copies;
     bool busy;              /* something is about to be created: not empty */
     uint64_t next_op;
+    uint64_t next_probe;
     bool leaving, acts_due;
     bool leaving_told;
     struct ha_tell host_told; /* what the others know of this host */
@@ -299,6 +325,9 @@ struct ha {
     size_t nguest_of;
     uint32_t *names;   /* hash table over the names of the newest facts' guests: index + 1 */
     size_t names_size, names_for; /* slots; guests it was built for, SIZE_MAX: anew */
+    struct ha_starting {
+        unsigned all, on[HA_HOSTS_MAX];
+    } starting; /* as used_kib */
     uint64_t used_kib[HA_HOSTS_MAX]; /* by the facts in `prop`, while deciding */
     struct ha_placing *placing;      /* placing.c */
     ha_ms deadline;
@@ -411,6 +440,45 @@ void ha_assign(struct ha *ha, uint32_t guest, size_t host);
 bool ha_propose_move(struct ha *ha, uint32_t guest, ha_node to, enum ha_move_kind kind,
                      bool planned);
 void ha_guest_reported(struct ha *ha, const struct ha_member *m, const struct ha_copy *copy);
+/* restart.c: what follows when a guest ends */
+/* Whether the guest is to start again on the host where it failed, or rather not there. */
+bool ha_restart_here(const struct ha *ha, uint32_t guest, const struct ha_guest_fact *g,
+                     ha_node node);
+bool ha_restart_elsewhere(const struct ha *ha, uint32_t guest, const struct ha_guest_fact *g,
+                          ha_node node);
+/* The owner gave it back: limits, back-off, what its configuration says about this end. */
+void ha_decide_release(struct ha *ha, uint32_t guest, uint8_t how);
+/* Its memory is to be kept in a file before it is ended for that reason. */
+bool ha_dump_first(const struct ha *ha, uint32_t guest, uint8_t how);
+/* Why it is down for good, and the way out; false: it is not. */
+bool ha_ended_why(const struct ha *ha, uint32_t guest, const struct ha_guest_fact *g, char *ret_why,
+                  size_t size);
+/* order.c */
+void ha_order_note(struct ha *ha, uint32_t guest);
+/* It waits for other guests. */
+bool ha_order_holds(struct ha *ha, uint32_t guest);
+/* No more guests may start on that host now. */
+bool ha_order_full(const struct ha *ha, ha_node node);
+/* Counts who is starting by `prop`; and one more. */
+void ha_order_count(struct ha *ha);
+void ha_order_add(struct ha *ha, ha_node node);
+/* By which guests are ranked; one for each of `prop`. */
+void ha_order_priorities(const struct ha *ha, const struct ha_facts *facts, int *ret_priority);
+/* A guest that has to be stopped before this one; NULL: none. */
+const char *ha_order_stops_first(const struct ha *ha, const char *name);
+bool ha_order_why(const struct ha *ha, const struct ha_facts *facts, uint32_t guest, ha_ms now,
+                  char *ret_why, size_t size);
+/* stop.c */
+void ha_stop(struct ha *ha, uint32_t guest, const struct ha_guest_fact *g);
+void ha_stop_over(struct ha *ha, uint32_t guest);
+void ha_stops_reset(struct ha *ha);
+void ha_stop_status(const struct ha *ha, uint32_t guest, const struct ha_guest_fact *g, ha_ms now,
+                    struct ha_guest_status *r);
+/* acts.c, for stop.c */
+void ha_act_destroy(struct ha *ha, uint32_t guest, const struct ha_guest_fact *g, uint8_t release);
+/* limit: who has not even been asked by then is not asked any more */
+void ha_act_shutdown(struct ha *ha, uint32_t guest, const struct ha_guest_fact *g, ha_ms limit);
+bool ha_may_tell(const struct ha *ha);
 /* place.c */
 /* The host for guest g by the facts `prop` and used_kib, or 0 with a reason. */
 ha_node ha_place(const struct ha *ha, uint32_t guest, ha_node except, char *ret_why, size_t size);
@@ -498,6 +566,15 @@ void ha_tell_send(struct ha *ha, const struct ha_tell *tell);
 /* How the fence of that life goes; how: ha_result, or 0: about to be launched, or under way. */
 void ha_tell_fence(struct ha *ha, ha_node node, const struct ha_uuid *boot, uint32_t loss,
                    uint32_t level, uint8_t how);
+/* probe.c: programs that say whether this host's guests do their work */
+void ha_probes(struct ha *ha);
+void ha_probe_event(struct ha *ha, const struct ha_event *event);
+void ha_probes_forget(struct ha *ha, size_t from); /* of the guests from that index on */
+void ha_probes_reset(struct ha *ha);               /* a new epoch: told again */
+/* It has failed too often: the guest counts as crashed. */
+bool ha_probes_gave_up(const struct ha *ha, uint32_t guest);
+void ha_probe_status(const struct ha *ha, uint32_t guest, const struct ha_guest_fact *g,
+                     struct ha_guest_status *r);
 /* local.c: copies, keeper orders */
 void ha_keeper_event(struct ha *ha, const struct ha_event *event);
 void ha_keeper_orders(struct ha *ha);
@@ -505,6 +582,7 @@ bool ha_is_cut(const struct ha *ha, const struct ha_host_fact *h);
 /* status.c: the facts that people are shown */
 const struct ha_facts *ha_shown(const struct ha *ha);
 /* tell.c: reports on stable facts */
+const char *ha_released_words(uint8_t how); /* ha_release, after "the guest " */
 void ha_say_stable(struct ha *ha, const struct ha_facts *before, const struct ha_fact *fact);
 
 #endif

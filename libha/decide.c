@@ -128,7 +128,11 @@ void ha_desk_reset(struct ha *ha)
         *desk = (struct ha_desk){.not_before = desk->not_before,
                                  .cancel_mig = desk->cancel_mig,
                                  .move_after = desk->move_after,
-                                 .move_fails = desk->move_fails};
+                                 .move_fails = desk->move_fails,
+                                 .held_since = desk->held_since,
+                                 .starting_inc = desk->starting_inc,
+                                 .up_inc = desk->up_inc,
+                                 .up_since = desk->up_since};
     }
     for (size_t i = 0; i < HA_HOSTS_MAX; i++) {
         ha->host_desks[i].tell_valid = false;
@@ -286,6 +290,13 @@ static void tell_guest(struct ha *ha, struct ha_member *m, const struct ha_tell 
         if (!desk->defined || t->mig)
             desk->define = *t;
         desk->defined = true;
+        break;
+    case HA_TELL_STOP_PHASE:
+        desk->stop = *t;
+        desk->stop_end = ha->now + t->level;
+        break;
+    case HA_TELL_HEALTH:
+        desk->health = *t;
         break;
     case HA_TELL_FENCE:
     case HA_TELL_LEAVING:

@@ -53,6 +53,12 @@ static const struct {
     {HA_GUEST_RUNNING, HA_FACT_PREEMPT, HA_GUEST_RUNNING},
 };
 
+bool ha_is_failure(uint8_t how)
+{
+    return how == HA_RELEASE_CRASH || how == HA_RELEASE_START_FAILED ||
+           how == HA_RELEASE_POWEROFF || how == HA_RELEASE_PROBE;
+}
+
 int ha_host_next(enum ha_host_state state, enum ha_fact_kind kind)
 {
     for (size_t i = 0; i < sizeof host_table / sizeof *host_table; i++)
@@ -529,10 +535,16 @@ static void apply_released(struct ha_guest_fact *g, const struct ha_fact *f)
 {
     /* one that was to end has not failed, however it ended */
     bool wanted = g->want_run && g->enabled && !g->preempted;
-    bool failure = wanted && (f->how == HA_RELEASE_CRASH || f->how == HA_RELEASE_START_FAILED ||
-                              f->how == HA_RELEASE_POWEROFF);
+    bool failure = wanted && ha_is_failure(f->how);
     g->state = HA_GUEST_FREE;
     g->avoid = f->how == HA_RELEASE_START_FAILED ? g->owner : 0;
+    if (failure || (wanted && f->how == HA_RELEASE_REBOOT)) {
+        if (g->ended_on != g->owner)
+            g->failures_there = 0;
+        g->ended_on = g->owner;
+        if (failure && g->failures_there < UINT8_MAX)
+            g->failures_there++;
+    }
     g->owner = 0;
     g->last_release = f->how;
     g->restarts += failure;
@@ -590,7 +602,8 @@ static void apply_guest(struct ha_facts *facts, const struct ha_fact *f, uint64_
     case HA_FACT_CLEAR:
         g->failed = g->quarantined = false;
         g->restarts = g->start_losses = 0;
-        g->avoid = 0;
+        g->avoid = g->ended_on = 0;
+        g->failures_there = 0;
         g->asked_index = index;
         break;
     case HA_FACT_ASSIGN:

@@ -84,7 +84,11 @@ enum ha_release {
     HA_RELEASE_START_FAILED,
     HA_RELEASE_LEASE, /* destroyed because the lease had lapsed */
     HA_RELEASE_OTHER, /* never created: another copy of it is there */
+    HA_RELEASE_PROBE, /* destroyed because its probes failed too often: counts as a crash */
 };
+
+/* It ended because something is wrong with it, or with its host. */
+bool ha_is_failure(uint8_t how); /* ha_release */
 
 struct ha_voter {
     ha_node node;
@@ -170,6 +174,8 @@ struct ha_guest_fact {
     bool recall;           /* to be stopped, to start again on `prefer` */
     ha_node prefer;
     ha_node avoid; /* host of the last failed start */
+    ha_node ended_on;       /* where it failed or rebooted last; 0: nowhere */
+    uint8_t failures_there; /* in a row on that host */
     uint8_t last_release;
     struct ha_uuid def;    /* hash of its definition; zero: none yet, or none needed */
     uint64_t need_kib;     /* memory it takes, by its definition */

@@ -379,6 +379,8 @@ static void put_guest(struct ha_put *put, const struct ha_guest_fact *g)
     ha_put_u8(put, g->preempted);
     ha_put_u32(put, g->gave_way);
     ha_put_u32(put, g->home);
+    ha_put_u32(put, g->ended_on);
+    ha_put_u8(put, g->failures_there);
 }
 
 static void get_guest(struct ha_get *get, struct ha_guest_fact *g)
@@ -426,6 +428,10 @@ static void get_guest(struct ha_get *get, struct ha_guest_fact *g)
     g->home = ha_get_u32(get);
     if (g->gave_way > HA_GUESTS_MAX)
         get->failed = true;
+    if (get->failed || get->left == 0)
+        return; /* written before there was more */
+    g->ended_on = ha_get_u32(get);
+    g->failures_there = ha_get_u8(get);
 }
 
 static unsigned oldest_reader(const struct ha_facts *facts)

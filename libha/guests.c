@@ -5,8 +5,6 @@
 
 #include <string.h>
 
-enum { BACKOFF_MOST = 5 };
-
 bool ha_wanted(const struct ha_guest_fact *guest)
 {
     return guest->want_run && guest->enabled;
@@ -53,31 +51,6 @@ static void decide_register(struct ha *ha)
 }
 
 /* ----------------------------------------------------------------------------------- released */
-
-static bool is_failure(uint8_t how)
-{
-    return how == HA_RELEASE_CRASH || how == HA_RELEASE_START_FAILED ||
-           how == HA_RELEASE_POWEROFF;
-}
-
-static void release(struct ha *ha, uint32_t i, uint8_t how)
-{
-    struct ha_guest_fact *g = &ha->prop.guests[i];
-    const struct ha_guest_config *c = ha_guest_config(ha, i);
-    struct ha_desk *desk = &ha->desks[i];
-    if (c && c->external)
-        how = HA_RELEASE_STOPPED; /* whoever is its captain wanted that */
-    bool failure = is_failure(how) && ha_wanted(g);
-    struct ha_fact fact = {.kind = HA_FACT_RELEASED, .guest = i, .inc = g->inc, .how = how};
-    fact.failed = failure && c && g->restarts + 1 > c->restart_limit;
-    if (failure && c) {
-        unsigned doublings = g->restarts < BACKOFF_MOST ? g->restarts : BACKOFF_MOST;
-        desk->not_before = ha->now + (g->restarts ? c->restart_delay_ms << (doublings - 1) : 0);
-    }
-    if (how == HA_RELEASE_OTHER || (how == HA_RELEASE_STOPPED && ha_wanted(g) && !g->recall))
-        desk->not_before = ha->now + 1000; /* given back: not at once to the same host again */
-    ha_propose(ha, &fact);
-}
 
 static void abort_mig(struct ha *ha, uint32_t i)
 {
@@ -128,7 +101,7 @@ static void decide_owner_told(struct ha *ha, uint32_t i)
             return; /* its complete image is at the target: decide_mig commits */
         if (g->mig)
             abort_mig(ha, i);
-        release(ha, i, desk->tell.how);
+        ha_decide_release(ha, i, desk->tell.how);
     }
 }
 
@@ -287,7 +260,7 @@ static bool ready_to_start(struct ha *ha, uint32_t i)
         ha_wake(ha, ha->now + 1000);
         return false;
     }
-    return true;
+    return !ha_order_holds(ha, i);
 }
 
 void ha_assign(struct ha *ha, uint32_t i, size_t host)
@@ -298,8 +271,10 @@ void ha_assign(struct ha *ha, uint32_t i, size_t host)
                            .host = h->node,
                            .boot = h->boot,
                            .inc = ha->prop.next_inc};
-    if (ha_propose(ha, &fact))
-        ha->used_kib[host] += ha_guest_need_kib(ha, &ha->prop, i);
+    if (!ha_propose(ha, &fact))
+        return;
+    ha->used_kib[host] += ha_guest_need_kib(ha, &ha->prop, i);
+    ha_order_add(ha, h->node);
 }
 
 bool ha_propose_move(struct ha *ha, uint32_t guest, ha_node to, enum ha_move_kind kind,
@@ -366,6 +341,7 @@ void ha_decide_guests(struct ha *ha)
         decide_vacated(ha, i);
         decide_calm(ha, i);
         ha_defs_decide(ha, i);
+        ha_order_note(ha, i);
     }
     if (ha->ndesks >= ha->prop.nguests)
         decide_places(ha);

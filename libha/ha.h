@@ -42,6 +42,7 @@ enum ha_event_type {
     HA_EV_DEFINITION,     /* a definition was made from a guest's configuration file on this host */
     HA_EV_SHUTDOWN,       /* the host is going down: give up guests, then disarm */
     HA_EV_TRANSFER,       /* how a transfer of this host goes, for all hosts' status */
+    HA_EV_PROBE,          /* a probe started by HA_ACT_PROBE ended */
 };
 
 enum ha_def_flags {
@@ -94,6 +95,14 @@ enum ha_result {
     HA_RESULT_OK = 1,
     HA_RESULT_FAILED,  /* it certainly did not happen */
     HA_RESULT_UNKNOWN, /* timed out, killed, nonsense: nobody knows */
+};
+
+/* What a probe found out about a guest. */
+enum ha_probe_result {
+    HA_PROBE_HEALTHY = 1,
+    HA_PROBE_UNHEALTHY,
+    HA_PROBE_HUNG,  /* killed at its time limit: unknown, and too many of these count */
+    HA_PROBE_NOTHING, /* it could not be run, or cannot tell: says nothing about the guest */
 };
 
 enum ha_left_reason {
@@ -244,6 +253,11 @@ struct ha_event {
             enum ha_result result; /* OK: off, and verified where the agent can */
             const char *text;
         } fence;
+        struct {
+            uint64_t id;
+            enum ha_probe_result result;
+            const char *text; /* the probe's own words; may be NULL */
+        } probe;
         const struct ha_request *client;
         const struct ha_config *config;
         const struct ha_definition *definition;
@@ -272,6 +286,7 @@ enum ha_action_type {
     HA_ACT_DEFINITION,   /* have the definition with that hash at hand: a guest is built from it */
     HA_ACT_INVENTORY,    /* ask the driver for a fresh HA_EV_INVENTORY */
     HA_ACT_HALT,         /* a safety check failed: stop the daemon, leave guests alone; text why */
+    HA_ACT_PROBE,        /* run a probe of a guest once; HA_EV_PROBE when it ends */
 };
 
 enum ha_op {
@@ -342,7 +357,9 @@ enum ha_severity {
     X(SURVIVOR,        "survivor")        /* two hosts: who would survive a split */          \
     X(DISK,            "shared-disk")     /* lost, back, needed or not */     \
     X(GUEST_PREEMPT,   "guest-preempted") /* stopped to make room */                     \
-    X(HOST_MAINT,      "host-maintenance") /* is emptied, or that is over */ \
+    X(HOST_MAINT,      "host-maintenance") /* is emptied, or that is over */                 \
+    X(GUEST_PROBE,     "guest-probe")     /* a guest's probe fails, or works again */        \
+    X(CLOCK,           "clock")           /* the shell's: a host's clock is far from ours */                     \
     X(FREEZE,          "freeze")          /* frozen, thawed */
 /* clang-format on */
 
@@ -411,6 +428,7 @@ struct ha_action {
             ha_ms until; /* CREATE, UNPAUSE, RESUME, RECEIVE: do not begin at or after this time
                             (end of the lease, own clock); 0: no limit */
             ha_ms timeout_ms;
+            bool dump; /* DESTROY: write its memory to a file first, as far as that goes */
             struct ha_uuid def; /* CREATE: what it is built from; zero: its driver needs none */
         } guest;
         struct {
@@ -430,6 +448,12 @@ struct ha_action {
             ha_ms wait_ms;  /* DISK: what has to pass after the pill was written (ha_disk_bound) */
             struct ha_uuid disk_id; /* DISK: the disk that the host is bound to */
         } fence;
+        struct {
+            uint64_t id;
+            char guest[HA_NAME_MAX];
+            uint64_t inc;
+            uint32_t probe; /* index into the guest's probes, by the newest HA_EV_CONFIG */
+        } probe;
         struct {
             uint64_t client;
             int code; /* 0 or a negative errno */
@@ -532,6 +556,23 @@ struct ha_host_status {
     char why[HA_TEXT_MAX];  /* what it waits for and the operator's way out; "" if all is well */
 };
 
+/* What its owner told of a guest's probes. */
+enum ha_health {
+    HA_HEALTH_NONE = 0, /* it has no probes, or nothing was told */
+    HA_HEALTH_PENDING,  /* one of them never succeeded since the guest was started */
+    HA_HEALTH_GOOD,
+    HA_HEALTH_BAD, /* one of them failed when it ran last */
+};
+
+/* Where a stop has got to (A8). */
+enum ha_stop_phase {
+    HA_STOP_NONE = 0,
+    HA_STOP_WAITS,   /* for guests that come after it */
+    HA_STOP_ASKED,   /* it shuts itself down */
+    HA_STOP_FORCED,  /* it is being ended */
+    HA_STOP_OVERDUE, /* and that does not work */
+};
+
 struct ha_guest_status {
     const char *name;
     enum ha_guest_state state;
@@ -551,6 +592,11 @@ struct ha_guest_status {
     unsigned restarts;
     bool recalled;  /* is being stopped, to start on another host */
     bool preempted; /* was stopped, or is being stopped, to make room; starts again by itself */
+    enum ha_health health;
+    enum ha_stop_phase stop;
+    ha_ms stop_left_ms; /* of that phase */
+    const char *probe; /* HEALTH_BAD: which one; NULL: not in this host's configuration */
+    unsigned probe_failures; /* HEALTH_BAD: in a row */
     /* Of the move under way, or why the last one failed; NULL: nothing was heard. Borrowed until the
      * next step. */
     const struct ha_transfer *transfer;
@@ -627,6 +673,8 @@ int ha_stable_host(const struct ha *ha, ha_node node, enum ha_host_state *ret_st
 int ha_stable_restraint(const struct ha *ha, ha_node node, bool *ret_ordered, unsigned *ret_flaps);
 
 const char *ha_phase_name(enum ha_phase phase);
+const char *ha_stop_phase_name(enum ha_stop_phase phase);
+const char *ha_health_name(enum ha_health health);
 const char *ha_host_state_name(enum ha_host_state state);
 const char *ha_guest_state_name(enum ha_guest_state state);
 const char *ha_op_name(enum ha_op op);

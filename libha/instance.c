@@ -37,13 +37,14 @@ void ha_live_done(struct ha_live *live)
     free(live->members);
     free(live->domains);
     free(live->index);
+    free(live->priorities);
     *live = (struct ha_live){0};
 }
 
 static int make_room(const struct ha *ha, const struct ha_facts *facts, struct ha_live *l)
 {
     const struct ha_config *c = ha->config;
-    size_t prefers = 3 * facts->nguests, members = 0;
+    size_t prefers = 4 * facts->nguests, members = 0;
     for (size_t i = 0; i < c->nguests; i++)
         prefers += c->guests[i].nprefer;
     for (size_t i = 0; i < c->nrules; i++)
@@ -61,6 +62,9 @@ static int make_room(const struct ha *ha, const struct ha_facts *facts, struct h
         r = room((void **)&l->members, &l->members_size, members + 1, sizeof *l->members);
     if (r == 0)
         r = room((void **)&l->index, &l->index_size, c->nguests + 1, sizeof *l->index);
+    if (r == 0)
+        r = room((void **)&l->priorities, &l->priorities_size, facts->nguests + 1,
+                 sizeof *l->priorities);
     return r;
 }
 
@@ -153,17 +157,35 @@ static void put_wish(struct ha_live *l, struct ha_plan_guest *p, int32_t host, i
     p->nprefer++;
 }
 
-static void put_wishes(const struct ha_facts *facts, const struct ha_guest_fact *g,
-                       const struct ha_guest_config *c, struct ha_live *l, struct ha_plan_guest *p)
+/* Where it failed it is tried first, so often as the configuration says, then elsewhere; an
+ * operator's wish counts more. */
+static void put_restart(const struct ha *ha, const struct ha_facts *facts, uint32_t i,
+                        struct ha_live *l, struct ha_plan_guest *p)
 {
-    enum { OPERATOR = 1 << 28, FAILED_THERE = -(1 << 27), HOME = 1 };
+    enum { SAME_HOST = 1 << 27, FAILED_THERE = -(1 << 27) };
+    const struct ha_guest_fact *g = &facts->guests[i];
+    bool used_up = g->ended_on != g->avoid && ha_restart_elsewhere(ha, i, g, g->ended_on);
+    if (g->avoid)
+        put_wish(l, p, host_index(facts, g->avoid), FAILED_THERE);
+    if (used_up)
+        put_wish(l, p, host_index(facts, g->ended_on), FAILED_THERE);
+    else if (g->ended_on && ha_restart_here(ha, i, g, g->ended_on))
+        put_wish(l, p, host_index(facts, g->ended_on), SAME_HOST);
+}
+
+static void put_wishes(const struct ha *ha, const struct ha_facts *facts, uint32_t i,
+                       struct ha_live *l, struct ha_plan_guest *p)
+{
+    enum { OPERATOR = 1 << 28, HOME = 1 };
+    const struct ha_guest_fact *g = &facts->guests[i];
+    const struct ha_guest_config *c = ha_guest_config(ha, i);
     p->prefer = &l->prefers[l->nprefers];
-    for (size_t i = 0; c && i < c->nprefer; i++)
-        put_wish(l, p, host_index(facts, c->prefer[i].host), c->prefer[i].weight);
+    for (size_t k = 0; c && k < c->nprefer; k++)
+        put_wish(l, p, host_index(facts, c->prefer[k].host), c->prefer[k].weight);
     if (!g->owner && g->prefer)
         put_wish(l, p, host_index(facts, g->prefer), OPERATOR);
-    if (!g->owner && g->avoid)
-        put_wish(l, p, host_index(facts, g->avoid), FAILED_THERE);
+    if (!g->owner)
+        put_restart(ha, facts, i, l, p);
     if (!g->home)
         return;
     const struct ha_host_fact *home = ha_facts_host(facts, g->home);
@@ -200,11 +222,11 @@ static void put_guest(const struct ha *ha, const struct ha_facts *facts, uint32_
     *p = (struct ha_plan_guest){.name = g->name,
                                 .memory_kib = need ? need : 1,
                                 .vcpus = c ? c->vcpus : 1,
-                                .priority = c ? c->priority : 0,
+                                .priority = l->priorities[i],
                                 .on = outcome(facts, g, c && c->external, l),
                                 .run = should_run(ha, facts, i)};
     p->allowed = allowed(facts, c) & ~l->closed;
-    put_wishes(facts, g, c, l, p);
+    put_wishes(ha, facts, i, l, p);
     if (p->on >= 0 && (!ha_guest_settled(ha, facts, i) || !c || c->external)) {
         /* whatever is under way goes on; whom nobody reaches stays, and who has another captain */
         p->keep = true;
@@ -242,6 +264,7 @@ static void put_guests(const struct ha *ha, const struct ha_facts *facts, struct
 {
     l->nprefers = 0;
     l->homes = false;
+    ha_order_priorities(ha, facts, l->priorities);
     for (uint32_t i = 0; i < facts->nguests; i++)
         put_guest(ha, facts, i, l);
     l->in.guests = l->guests;
@@ -307,7 +330,7 @@ static void put_rules(const struct ha *ha, const struct ha_facts *facts, struct 
 
 static uint64_t hash_guest(uint64_t hash, const struct ha_plan_guest *p)
 {
-    uint64_t what[3] = {p->memory_kib, p->allowed,
+    uint64_t what[4] = {p->memory_kib, p->allowed, (uint64_t)(uint32_t)p->priority,
                         (uint64_t)(uint32_t)p->on << 32 | (uint64_t)p->run << 2 |
                             (uint64_t)p->keep << 1 | (p->move == HA_PLAN_MOVE_LIVE)};
     hash = MIX(hash, what);

@@ -39,6 +39,7 @@ void ha_guests_dropped(struct ha *ha)
 {
     size_t keep = ha->stable.nguests;
     ha->names_for = SIZE_MAX;
+    ha_probes_forget(ha, keep);
     if (ha->nlocals > keep)
         ha->nlocals = keep;
     if (ha->ndesks > keep)

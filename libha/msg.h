@@ -91,6 +91,9 @@ enum ha_tell_kind {
     HA_TELL_DEFINE,     /* a definition of the guest; boot: its hash, inc: its memory in KiB, how:
                            ha_def_flags, mig: 1 if an operator changed it */
     HA_TELL_BOUND, /* this host's lease needs the shared disk; loss: by which decision, inc: D */
+    HA_TELL_HEALTH,     /* of incarnation inc; how: ha_health; BAD: loss: which probe, level: how
+                           often in a row */
+    HA_TELL_STOP_PHASE, /* of incarnation inc; how: ha_stop_phase; level: ms that it may take */
 };
 
 enum {

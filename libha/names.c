@@ -53,6 +53,38 @@ const char *ha_guest_state_name(enum ha_guest_state state)
     return "?";
 }
 
+const char *ha_health_name(enum ha_health health)
+{
+    switch (health) {
+    case HA_HEALTH_NONE:
+        return "none";
+    case HA_HEALTH_PENDING:
+        return "pending";
+    case HA_HEALTH_GOOD:
+        return "good";
+    case HA_HEALTH_BAD:
+        return "bad";
+    }
+    return "?";
+}
+
+const char *ha_stop_phase_name(enum ha_stop_phase phase)
+{
+    switch (phase) {
+    case HA_STOP_NONE:
+        return "none";
+    case HA_STOP_WAITS:
+        return "waits";
+    case HA_STOP_ASKED:
+        return "asked";
+    case HA_STOP_FORCED:
+        return "forced";
+    case HA_STOP_OVERDUE:
+        return "overdue";
+    }
+    return "?";
+}
+
 const char *ha_op_name(enum ha_op op)
 {
     switch (op) {

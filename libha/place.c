@@ -231,7 +231,9 @@ ha_node ha_place(const struct ha *ha, uint32_t guest, ha_node except, char *ret_
         }
         if (h->node == g->prefer)
             return h->node; /* an operator's choice */
-        bool avoid = h->node == g->avoid;
+        if (ha_restart_here(ha, guest, g, h->node))
+            return h->node;
+        bool avoid = h->node == g->avoid || ha_restart_elsewhere(ha, guest, g, h->node);
         uint64_t free_kib = ha_host_free_kib(ha, h);
         if (!best || (best_avoid && !avoid) || (best_avoid == avoid && free_kib > best_free)) {
             best = h->node;

@@ -118,6 +118,7 @@ static void start(struct steps *s, const struct ha_plan_action *a)
     const struct ha_guest_fact *g = &ha->prop.guests[a->guest];
     char why[HA_TEXT_MAX];
     if (g->state == HA_GUEST_FREE && ha->desks[a->guest].ready &&
+        !ha_order_full(ha, ha->prop.hosts[a->to].node) &&
         !ha_place_refused(ha, a->guest, (size_t)a->to, why, sizeof why))
         ha_assign(ha, a->guest, (size_t)a->to);
 }
@@ -132,7 +133,9 @@ static bool is_timely(const struct steps *s, const struct ha_plan_action *a)
     if (a->reason != HA_PLAN_FOR_ROOM || a->for_guest < 0)
         return true;
     const struct ha_guest_fact *other = &ha->prop.guests[a->for_guest];
-    return other->state != HA_GUEST_FREE || ha->desks[a->for_guest].ready;
+    int32_t to = s->plan->place[a->for_guest];
+    bool turn = to < 0 || !ha_order_full(ha, ha->prop.hosts[to].node);
+    return other->state != HA_GUEST_FREE || (ha->desks[a->for_guest].ready && turn);
 }
 
 static void say_why(struct steps *s, const struct ha_plan_action *a, enum ha_report what)
@@ -185,7 +188,7 @@ static void restart(struct steps *s, const struct ha_plan_action *a)
     size_t from = (size_t)a->from;
     int32_t to = restarts_on(s, a);
     if (to < 0 || to == a->from || !is_timely(s, a) || s->restarts[from] >= RESTARTS ||
-        ha_host_unfit(ha, &ha->prop.hosts[to]) ||
+        ha_host_unfit(ha, &ha->prop.hosts[to]) || ha_order_full(ha, ha->prop.hosts[to].node) ||
         !ha_propose_move(ha, a->guest, ha->prop.hosts[to].node, HA_MOVE_NORMAL, true))
         return;
     s->restarts[from]++;
@@ -209,6 +212,39 @@ static void preempt(struct steps *s, const struct ha_plan_action *a)
         say_why(s, a, HA_REPORT_GUEST_PREEMPT);
 }
 
+static int rank_cmp(const void *a, const void *b)
+{
+    const struct ha_rank *x = a, *y = b;
+    if (x->priority != y->priority)
+        return x->priority > y->priority ? -1 : 1;
+    return x->guest < y->guest ? -1 : x->guest > y->guest;
+}
+
+static bool relies(const struct steps *s, size_t i)
+{
+    return s->plan->actions[i].nafter || (s->plan->actions[i].after_all && i);
+}
+
+/* The important ones first: there may be fewer turns than guests. */
+static void start_all(struct steps *s)
+{
+    const struct ha_plan *plan = s->plan;
+    struct ha_rank *order = malloc((plan->nactions + 1) * sizeof *order);
+    size_t n = 0;
+    if (!order) {
+        s->ha->nomem = true;
+        return;
+    }
+    for (size_t i = 0; i < plan->nactions; i++)
+        if (plan->actions[i].what == HA_PLAN_START && !relies(s, i))
+            order[n++] = (struct ha_rank){
+                s->ha->placing->live.guests[plan->actions[i].guest].priority, (uint32_t)i};
+    qsort(order, n, sizeof *order, rank_cmp);
+    for (size_t i = 0; i < n; i++)
+        start(s, &plan->actions[order[i].guest]);
+    free(order);
+}
+
 /* All that relies on nothing that is yet to be done. */
 static void follow(struct ha *ha)
 {
@@ -216,15 +252,15 @@ static void follow(struct ha *ha)
     ha_ms calm = ha->phase_since + 2 * ha->config->timers.exchange;
     s.disturb = ha->now >= calm && !ha->prop.looking; /* thawed: who knows what is where */
     count_steps(&s);
+    start_all(&s);
     for (size_t i = 0; i < s.plan->nactions; i++) {
         const struct ha_plan_action *a = &s.plan->actions[i];
-        if (a->nafter || (a->after_all && i))
+        if (a->what == HA_PLAN_START || relies(&s, i))
             continue;
-        if (ha->now < calm && a->what != HA_PLAN_START)
+        if (ha->now < calm)
             ha_wake(ha, calm);
         switch (a->what) {
         case HA_PLAN_START:
-            start(&s, a);
             break;
         case HA_PLAN_MIGRATE:
             migrate(&s, a);
@@ -241,34 +277,31 @@ static void follow(struct ha *ha)
 
 /* -------------------------------------------------------------------------- without the planner */
 
-static int rank_cmp(const void *a, const void *b)
-{
-    const struct ha_rank *x = a, *y = b;
-    if (x->priority != y->priority)
-        return x->priority > y->priority ? -1 : 1;
-    return x->guest < y->guest ? -1 : x->guest > y->guest;
-}
-
 /* The important ones first, each where the most is free. */
 static void place_simply(struct ha *ha, size_t n)
 {
     struct ha_rank *order = malloc((n + 1) * sizeof *order);
+    int *priority = calloc(ha->prop.nguests + 1, sizeof *priority);
     size_t k = 0;
-    if (!order) {
+    if (!order || !priority) {
         ha->nomem = true;
+        free(order);
+        free(priority);
         return;
     }
+    ha_order_priorities(ha, &ha->prop, priority);
     for (uint32_t i = 0; i < ha->prop.nguests && k < n; i++)
         if (ha->desks[i].ready)
-            order[k++] = (struct ha_rank){ha_guest_config(ha, i)->priority, i};
+            order[k++] = (struct ha_rank){priority[i], i};
     qsort(order, k, sizeof *order, rank_cmp);
     for (size_t i = 0; i < k; i++) {
         char why[HA_TEXT_MAX];
         ha_node node = ha_place(ha, order[i].guest, 0, why, sizeof why);
-        if (node)
+        if (node && !ha_order_full(ha, node))
             ha_assign(ha, order[i].guest, host_of(ha, node));
     }
     free(order);
+    free(priority);
 }
 
 /* ------------------------------------------------------------------------------------ the whole */
@@ -297,6 +330,7 @@ void ha_decide_places(struct ha *ha, size_t nready)
 {
     end_evacuations(ha);
     ha_used_count(ha, &ha->prop, ha->used_kib);
+    ha_order_count(ha);
     switch (plan_if_changed(ha)) {
     case PLANNED:
         follow(ha);

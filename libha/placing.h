@@ -20,8 +20,9 @@ struct ha_live {
     uint32_t *members;                /* of all rules */
     uint8_t (*domains)[HA_HOSTS_MAX]; /* of each rule */
     int32_t *index;                   /* of the configuration's guests: that of the facts, or -1 */
+    int *priorities;                  /* of the guests, with what they pass on to each other */
     size_t guests_size, prefers_size, labels_size, rules_size, members_size, domains_size,
-        index_size;
+        index_size, priorities_size;
     size_t nprefers, nmembers;
     bool homes;    /* a guest is away from the host that it left for its maintenance */
     uint64_t hash; /* of all that matters */

@@ -324,14 +324,14 @@ static void why_free(const struct ha *ha, const struct ha_guest_fact *g, uint32_
         ha_say(r->why, size, "does not run; its orchestrator may start it, on any host");
     else if (!g->enabled)
         ha_say(r->why, size, "disabled: `xvmhactl enable %s`", g->name);
+    else if (ha_ended_why(ha, i, g, r->why, size))
+        return;
     else if (!g->want_run)
         ha_say(r->why, size, "stopped by an operator: `xvmhactl start %s`", g->name);
     else if (g->quarantined)
         ha_say(r->why, size,
                "two hosts were lost while it started; `xvmhactl clear %s` tries again",
                g->name);
-    else if (g->failed)
-        ha_say(r->why, size, "it ended too often; `xvmhactl clear %s` tries again", g->name);
     else if (!r->managed)
         ha_say(r->why, size, "not in the configuration any more");
     else if (!ha_quorate(ha))
@@ -362,7 +362,7 @@ static void why_free(const struct ha *ha, const struct ha_guest_fact *g, uint32_
     else if (i < ha->ndesks && ha->now < ha->desks[i].not_before)
         ha_say(r->why, size, "it failed; tried again in %lu s",
                (unsigned long)((ha->desks[i].not_before - ha->now + 999) / 1000));
-    else
+    else if (!ha_order_why(ha, ha_shown(ha), i, ha->now, r->why, size))
         ha_say(r->why, size,
                "no host can take it now: `xvmhactl why %s` says why, and what would help", g->name);
 }
@@ -450,6 +450,8 @@ void ha_status_guest(const struct ha *ha, ha_ms now, size_t i, struct ha_guest_s
     else
         ha_say(r->why, sizeof r->why, "its complete image is on %s: the move is being decided",
                ha_host_name(ha, g->mig_host));
+    ha_stop_status(ha, (uint32_t)i, g, now, r);
+    ha_probe_status(ha, (uint32_t)i, g, r);
 }
 
 int ha_log_hash(const struct ha *ha, uint64_t i, struct ha_epoch *ret_e, uint64_t *ret_hash)

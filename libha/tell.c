@@ -2,7 +2,7 @@
 /* What each fact means to an operator, said once it is stable. Every host says the same. */
 #include "core.h"
 
-static const char *released(uint8_t how)
+const char *ha_released_words(uint8_t how)
 {
     switch ((enum ha_release)how) {
     case HA_RELEASE_STOPPED:
@@ -19,6 +19,8 @@ static const char *released(uint8_t how)
         return "was ended because its host's lease had lapsed";
     case HA_RELEASE_OTHER:
         return "was found as a copy that nobody owns";
+    case HA_RELEASE_PROBE:
+        return "was ended because its probes failed";
     }
     return "ended";
 }
@@ -158,7 +160,8 @@ static void say_guest(struct ha *ha, const struct ha_facts *before, const struct
     case HA_FACT_RELEASED: {
         bool asked = f->how == HA_RELEASE_STOPPED || (!ha_wanted(g) && f->how == HA_RELEASE_CRASH);
         ha_report(ha, HA_REPORT_GUEST_RELEASED, asked ? HA_SEV_NOTICE : HA_SEV_WARNING, g->owner,
-                  g->name, "%s %s on %s", g->name, released(asked ? HA_RELEASE_STOPPED : f->how),
+                  g->name, "%s %s on %s", g->name,
+                  ha_released_words(asked ? HA_RELEASE_STOPPED : f->how),
                   ha_host_name(ha, g->owner));
         if (f->failed && ha_wanted(g))
             ha_report(ha, HA_REPORT_GUEST_FAILED, HA_SEV_ALERT, g->owner, g->name,

@@ -230,6 +230,49 @@ static void read_wishes(struct reader *r, yaml_node_t *map, struct ha_config *c,
                 c->hosts[h].node, (int32_t)number(r, prefer, c->hosts[h].name, 0)};
 }
 
+/* probes: [{name: ping, interval: 10s, timeout: 2s, grace: 30s, failures: 3, unknowns: 6}] */
+static void read_probes(struct reader *r, yaml_node_t *list, struct ha_guest_config *g)
+{
+    if (!list || list->type != YAML_SEQUENCE_NODE)
+        return;
+    for (yaml_node_item_t *i = list->data.sequence.items.start; i < list->data.sequence.items.top;
+         i++) {
+        yaml_node_t *map = yaml_document_get_node(&r->doc, *i);
+        struct ha_probe_config p = {
+            .interval_ms = duration(r, map, "interval", 5000),
+            .timeout_ms = duration(r, map, "timeout", 2000),
+            .grace_ms = duration(r, map, "grace", 20000),
+            .failures = (unsigned)number(r, map, "failures", 3),
+            .unknowns = (unsigned)number(r, map, "unknowns", 6),
+        };
+        snprintf(p.name, sizeof(p.name), "%s", scalar(r, map, "name", "probe"));
+        sim_give_probe(g, &p);
+    }
+}
+
+/* after: [g1, {guest: g2, healthy: yes, delay: 5s}] */
+static void read_after(struct reader *r, yaml_node_t *list, struct ha_guest_config *g)
+{
+    if (!list || list->type != YAML_SEQUENCE_NODE)
+        return;
+    for (yaml_node_item_t *i = list->data.sequence.items.start; i < list->data.sequence.items.top;
+         i++) {
+        yaml_node_t *map = yaml_document_get_node(&r->doc, *i);
+        struct ha_after a = {.healthy = yes(r, map, "healthy", false),
+                             .delay_ms = duration(r, map, "delay", 0)};
+        snprintf(a.name, sizeof(a.name), "%s", scalar(r, map, "guest", text_of(r, *i)));
+        sim_give_after(g, &a);
+    }
+}
+
+static uint8_t on_end(const char *word)
+{
+    return strcmp(word, "stop") == 0           ? HA_ON_STOP
+           : strcmp(word, "dump-restart") == 0 ? HA_ON_DUMP_RESTART
+           : strcmp(word, "dump-stop") == 0    ? HA_ON_DUMP_STOP
+                                               : HA_ON_RESTART;
+}
+
 static void read_guest(struct reader *r, yaml_node_t *map, struct ha_config *c,
                        struct ha_guest_config *g)
 {
@@ -241,6 +284,14 @@ static void read_guest(struct reader *r, yaml_node_t *map, struct ha_config *c,
     g->restart_limit = (unsigned)number(r, map, "restart-limit", (long)g->restart_limit);
     g->restart_delay_ms = duration(r, map, "restart-delay", g->restart_delay_ms);
     read_wishes(r, map, c, g);
+    read_probes(r, value(r, map, "probes"), g);
+    read_after(r, value(r, map, "after"), g);
+    g->start_wait_ms = duration(r, map, "start-wait", 60000);
+    g->stop_timeout_ms = duration(r, map, "stop-timeout", g->stop_timeout_ms);
+    g->restart_per_host = (unsigned)number(r, map, "restart-per-host", 0);
+    g->on_reboot = on_end(scalar(r, map, "on-reboot", ""));
+    g->on_poweroff = on_end(scalar(r, map, "on-poweroff", ""));
+    g->on_crash = on_end(scalar(r, map, "on-crash", ""));
     yaml_node_t *allowed = value(r, map, "allowed");
     if (!allowed || allowed->type != YAML_SEQUENCE_NODE)
         return;
@@ -281,7 +332,8 @@ static void build(struct reader *r, yaml_node_t *root, struct scenario *s)
     static const char *const known[] = {
         "hosts", "guests", "mode", "fence", "fence-hosts", "delay",       "timers",
         "token", "room",   "boot", "lies",  "liveness",    "no-watchdog", "suspendable",
-        "definitions", "labels", "rules", "preempt", "failback", "rebalance", "reserve", "losses-host", "losses-cluster", "losses-window", "disk"};
+        "starts", "definitions", "labels", "rules", "preempt", "failback", "rebalance", "reserve",
+        "losses-host", "losses-cluster", "losses-window", "disk"};
     for (yaml_node_pair_t *p = root->data.mapping.pairs.start; p < root->data.mapping.pairs.top;
          p++) {
         bool found = false;
@@ -323,6 +375,12 @@ static void build(struct reader *r, yaml_node_t *root, struct scenario *s)
         .host_limit = (unsigned)number(r, root, "losses-host", 0),
         .cluster_limit = (unsigned)number(r, root, "losses-cluster", 0),
         .window = duration(r, root, "losses-window", 0),
+    };
+    yaml_node_t *starts = value(r, root, "starts");
+    set->config->starts = (struct ha_starts){
+        .per_host = (unsigned)number(r, starts, "per-host", 0),
+        .cluster = (unsigned)number(r, starts, "cluster", 0),
+        .boot_ms = duration(r, starts, "boot-time", 0),
     };
     set->config->suspendable_hosts = yes(r, root, "suspendable", false);
     set->host_memory_kib = (uint64_t)number(r, root, "room", 16) * GUEST_KIB;

@@ -154,6 +154,15 @@ static void note_migration(struct sim_world *w, const struct sim_host *h,
 
 /* ----------------------------------------------------------- 11: nothing ends a healthy guest */
 
+/* Its probes have failed as often as it takes. */
+static bool given_up(const struct sim_guest *g)
+{
+    for (size_t k = 0; k < g->config->nprobes; k++)
+        if (g->ill_answers >= g->config->probes[k].failures)
+            return true;
+    return false;
+}
+
 static void check_11_no_needless_end(struct sim_world *w, const struct sim_host *h,
                                      const struct sim_work *work)
 {
@@ -166,7 +175,7 @@ static void check_11_no_needless_end(struct sim_world *w, const struct sim_host 
     const struct check_owner *o = owner_of(w, work->guest, newest);
     if (!o || o->owner != h->node || !check_same(&o->boot, &h->boot) || h->shutdown)
         return;
-    if (g->touched >= 0 || !g->config->enabled || check_is_leaving(h, g->name))
+    if (g->touched >= 0 || !g->config->enabled || check_is_leaving(h, g->name) || given_up(g))
         return; /* an operator may have wanted it, or it is stopped for a better one */
     ha_ms now = sim_clock(w, h);
     struct ha_status known; /* what its keeper has told the daemon so far */

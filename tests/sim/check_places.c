@@ -101,6 +101,18 @@ static bool waits(const struct ha_guest_status *gs)
            !gs->quarantined;
 }
 
+/* What others are to start after is as important as they are. */
+static int worth(const struct sim_world *w, unsigned guest)
+{
+    int most = w->guests[guest].config->priority;
+    for (unsigned i = guest + 1; i < w->nguests; i++) /* always later ones start after it */
+        for (size_t k = 0; k < w->guests[i].config->nafter; k++)
+            if (strcmp(w->guests[i].config->after[k].name, w->guests[guest].name) == 0 &&
+                worth(w, i) > most)
+                most = worth(w, i);
+    return most;
+}
+
 /* With all guests of one size and no rules: who waits could have the place of one that is less
  * important. */
 const char *check_16_order(const struct sim_world *w, const struct sim_host *chair)
@@ -111,10 +123,9 @@ const char *check_16_order(const struct sim_world *w, const struct sim_host *cha
         return NULL;
     for (unsigned a = 0; a < w->nguests; a++)
         for (unsigned b = 0; b < w->nguests; b++)
-            if (w->guests[a].config->priority > w->guests[b].config->priority &&
-                !w->guests[a].by_hand && !w->guests[b].by_hand &&
-                find_guest(w, chair, w->guests[a].name, &high) && waits(&high) &&
-                find_guest(w, chair, w->guests[b].name, &low) && low.owner)
+            if (w->guests[a].config->priority > worth(w, b) && !w->guests[a].by_hand &&
+                !w->guests[b].by_hand && find_guest(w, chair, w->guests[a].name, &high) &&
+                waits(&high) && find_guest(w, chair, w->guests[b].name, &low) && low.owner)
                 return w->guests[a].name;
     return NULL;
 }

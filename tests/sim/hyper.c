@@ -58,6 +58,7 @@ void sim_copy_run(struct sim_world *w, struct sim_host *h, struct sim_copy *c)
     c->restored = false;
     c->ran = true;
     w->guests[c->guest].version++;
+    w->guests[c->guest].ill_answers = 0;
     SIM_LOG(w, "%s runs %s inc %llu", h->name, w->guests[c->guest].name,
             (unsigned long long)c->inc);
     check_runs(w, h, c);
@@ -88,6 +89,41 @@ static void exit_copy(struct sim_world *w, struct sim_host *h, struct sim_copy *
         .type = HA_EV_GUEST_EXIT, .guest = c->guest, .id = c->inc, .exit = exit};
     SIM_LOG(w, "%s exit of %s: %d", h->name, w->guests[c->guest].name, (int)exit);
     sim_copy_kill(w, h, c);
+    sim_daemon_news(w, h, &news);
+}
+
+/* A probe finds what the guest's state is when it ends. */
+void sim_probe_start(struct sim_world *w, struct sim_host *h, const struct ha_action *a)
+{
+    int guest = sim_guest_index(w, a->u.probe.guest);
+    if (guest < 0 || a->u.probe.probe >= w->guests[guest].config->nprobes) {
+        sim_violate(w, SIM_CRASH, 0, "%s: no probe %u of %s", h->name, a->u.probe.probe,
+                    a->u.probe.guest);
+        return;
+    }
+    bool hangs = w->guests[guest].sick == HA_PROBE_HUNG;
+    ha_ms limit = w->guests[guest].config->probes[a->u.probe.probe].timeout_ms;
+    sim_us d = hangs ? SIM_MS(limit) : sim_delay(w, SIM_MS(5), SIM_MS(200));
+    sim_schedule(w, w->now + d, SIM_EV_PROBED, h->i, h->daemon_life,
+                 (uint64_t)guest << 56 | a->u.probe.id);
+}
+
+void sim_probe_event(struct sim_world *w, struct sim_host *h, uint64_t a)
+{
+    int guest = (int)(a >> 56);
+    enum ha_probe_result found = w->guests[guest].sick;
+    struct sim_news news = {.type = HA_EV_PROBE,
+                            .id = a & 0xffffffffffffff,
+                            .guest = guest,
+                            .probe = found ? found : HA_PROBE_HEALTHY};
+    if (h->hung) {
+        sim_schedule(w, w->now + SIM_MS(50), SIM_EV_PROBED, h->i, h->daemon_life, a);
+        return;
+    }
+    if (!found)
+        w->guests[guest].ill_answers = 0;
+    else if (found != HA_PROBE_NOTHING)
+        w->guests[guest].ill_answers++;
     sim_daemon_news(w, h, &news);
 }
 

@@ -84,6 +84,8 @@ struct ha_config *sim_config_free(struct ha_config *c)
     if (!c)
         return NULL;
     for (size_t i = 0; i < c->nguests; i++) {
+        free(c->guests[i].probes);
+        free(c->guests[i].after);
         free(c->guests[i].rules);
         free(c->guests[i].prefer);
         free(c->guests[i].needs);
@@ -97,6 +99,22 @@ struct ha_config *sim_config_free(struct ha_config *c)
     free(c->guests);
     free(c);
     return NULL;
+}
+
+void sim_give_probe(struct ha_guest_config *guest, const struct ha_probe_config *probe)
+{
+    struct ha_probe_config *v = realloc(guest->probes, (guest->nprobes + 1) * sizeof(*v));
+    assert(v);
+    v[guest->nprobes++] = *probe;
+    guest->probes = v;
+}
+
+void sim_give_after(struct ha_guest_config *guest, const struct ha_after *after)
+{
+    struct ha_after *v = realloc(guest->after, (guest->nafter + 1) * sizeof(*v));
+    assert(v);
+    v[guest->nafter++] = *after;
+    guest->after = v;
 }
 
 void sim_run_done(struct sim_run *run)
@@ -553,6 +571,62 @@ static void make_random(uint64_t seed, const struct sim_options *o, struct sim_r
         draw_disk_plan(&disk_r, o, run);
 }
 
+/* Who starts after whom, always a later one after an earlier one; and how many at once. */
+static void draw_order(struct sim_rng *r, struct sim_run *run)
+{
+    struct ha_config *c = run->setup.config;
+    for (unsigned i = 1; i < run->guests; i++) {
+        if (!sim_rng_chance(r, 400))
+            continue;
+        struct ha_after a = {.healthy = sim_rng_chance(r, 400),
+                             .delay_ms = sim_rng_chance(r, 300) ? sim_rng_range(r, 0, 8000) : 0};
+        memcpy(a.name, c->guests[sim_rng_below(r, i)].name, sizeof(a.name));
+        sim_give_after(&c->guests[i], &a);
+        c->guests[i].start_wait_ms = sim_rng_range(r, 0, 40000);
+    }
+    if (sim_rng_chance(r, 400))
+        c->starts = (struct ha_starts){.per_host = sim_rng_below(r, 3),
+                                       .cluster = sim_rng_below(r, 4),
+                                       .boot_ms = sim_rng_range(r, 0, 8000)};
+}
+
+/* A guest's life: probes, illness. With chance of its own, so that the rest of a seed's schedule
+ * stays what it was. */
+static void draw_life(uint64_t seed, const struct sim_options *o, struct sim_run *run)
+{
+    struct sim_rng r = sim_rng_seed(seed, 191);
+    struct sim_setup *s = &run->setup;
+    if (!sim_rng_chance(&r, 300) || o->faults.none || !run->guests)
+        return;
+    for (unsigned i = 0; i < run->guests; i++) {
+        struct ha_probe_config p = {.name = "probe",
+                                    .interval_ms = sim_rng_range(&r, 1000, 10000),
+                                    .timeout_ms = sim_rng_range(&r, 500, 5000),
+                                    .grace_ms = sim_rng_range(&r, 0, 20000),
+                                    .failures = 1 + sim_rng_below(&r, 4)};
+        p.unknowns = sim_rng_chance(&r, 500) ? p.failures * 2 : 0;
+        struct ha_guest_config *g = &s->config->guests[i];
+        g->restart_per_host = sim_rng_below(&r, 4);
+        g->on_reboot = sim_rng_chance(&r, 100) ? HA_ON_STOP : HA_ON_RESTART;
+        g->on_poweroff = sim_rng_chance(&r, 200) ? HA_ON_STOP : HA_ON_RESTART;
+        g->on_crash = sim_rng_chance(&r, 300) ? (uint8_t)sim_rng_below(&r, 4) : HA_ON_RESTART;
+        if (sim_rng_chance(&r, 600))
+            sim_give_probe(&s->config->guests[i], &p);
+    }
+    draw_order(&r, run);
+    for (unsigned n = sim_rng_below(&r, 4); n > 0; n--) {
+        struct sim_op op = {.kind = SIM_OP_SICK,
+                            .at = sim_rng_range(&r, 8000, s->faults_ms),
+                            .dur = sim_rng_range(&r, 1000, 40000),
+                            .host = SIM_NO_HOST,
+                            .peer = SIM_NO_HOST,
+                            .guest = (int)sim_rng_below(&r, run->guests),
+                            .arg = (int)sim_rng_range(&r, HA_PROBE_UNHEALTHY, HA_PROBE_NOTHING)};
+        if (!o->faults.kinds || o->faults.kinds & 1ull << SIM_OP_SICK)
+            sim_plan_add(&run->plan, &op);
+    }
+}
+
 bool sim_run_make(uint64_t seed, const struct sim_options *o, struct sim_run *ret_run)
 {
     struct sim_run run = {.setup = {.seed = seed}};
@@ -568,6 +642,8 @@ bool sim_run_make(uint64_t seed, const struct sim_options *o, struct sim_run *re
         make_directed(d, &run);
     else
         make_random(seed, o, &run);
+    if (!d)
+        draw_life(seed, o, &run);
     *ret_run = run;
     return true;
 }

@@ -27,6 +27,11 @@ struct sim_shape {
 struct ha_config *sim_config_new(const struct sim_shape *shape, ha_ms token_ms, ha_ms consensus_ms);
 struct ha_config *sim_config_free(struct ha_config *config);
 
+/* One more probe for a guest, copied. */
+void sim_give_probe(struct ha_guest_config *guest, const struct ha_probe_config *probe);
+
+void sim_give_after(struct ha_guest_config *guest, const struct ha_after *after);
+
 /* Which kinds of faults a swarm may use: a mask of sim_op_kind, plus these. */
 enum {
     SIM_FAULT_OPS = 1 << 0,     /* operations fail, hang, lose their answer */

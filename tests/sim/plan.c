@@ -182,6 +182,9 @@ static bool do_world(struct sim_world *w, const struct sim_op *op, bool undo)
     case SIM_OP_DEAF:
         w->guests[op->guest].deaf = !undo;
         return true;
+    case SIM_OP_SICK:
+        w->guests[op->guest].sick = undo ? 0 : (enum ha_probe_result)op->arg;
+        return true;
     case SIM_OP_FENCE:
         device(w, op, undo);
         return true;

@@ -119,6 +119,9 @@ static void carry_out(struct sim_world *w, struct sim_host *h, const struct ha_a
         if (w->logging)
             report(w, h, a);
         break;
+    case HA_ACT_PROBE:
+        sim_probe_start(w, h, a);
+        break;
     case HA_ACT_DEFINITION:
         SIM_LOG(w, "%s is to have definition %u of %s", h->name, a->u.definition.hash.b[1],
                 a->u.definition.guest);
@@ -251,6 +254,11 @@ static void tell(struct sim_world *w, struct sim_host *h, const struct sim_news 
         break;
     case HA_EV_CLIENT:
         e.u.client = news->request;
+        break;
+    case HA_EV_PROBE:
+        e.u.probe.id = news->id;
+        e.u.probe.result = news->probe;
+        e.u.probe.text = news->probe == HA_PROBE_HEALTHY ? NULL : "simulated illness";
         break;
     case HA_EV_JOURNAL_FAILED:
         e.u.text = news->text;

@@ -397,6 +397,10 @@ static void dispatch(struct sim_world *w, const struct sim_event *e)
         if (e->gen == h->life)
             sim_copy_event(w, h, e);
         break;
+    case SIM_EV_PROBED:
+        if (e->gen == h->daemon_life)
+            sim_probe_event(w, h, e->a);
+        break;
     case SIM_EV_FENCE_LAUNCH:
     case SIM_EV_FENCE_EFFECT:
     case SIM_EV_FENCE_RESULT:

@@ -51,6 +51,7 @@ enum sim_event_type {
     SIM_EV_XFER,         /* next step of a migration, at the source's work */
     SIM_EV_LATE_SUSPEND, /* a failed save suspends the guest after all; a: copy id */
     SIM_EV_GUEST_OBEYS,  /* a guest has shut itself down as asked; a: copy id */
+    SIM_EV_PROBED,       /* a probe has ended; a: guest << 56 | its id */
     SIM_EV_BACKENDS,     /* the backends of a dying copy close; a: copy id */
     SIM_EV_FENCE_LAUNCH, /* a: index of a fence run << 32 | its serial, also below */
     SIM_EV_FENCE_EFFECT,
@@ -121,6 +122,7 @@ struct sim_news {
     bool flag; /* quorate */
     enum ha_result result;
     enum ha_exit exit;
+    enum ha_probe_result probe;
     int guest;
     const char *text;
     const struct ha_request *request;
@@ -184,6 +186,8 @@ struct sim_guest {
     uint32_t version; /* of its state: one more each time it begins to run */
     sim_us touched;   /* an operator's last command about it; -1: never */
     bool deaf;        /* ignores requests to shut down */
+    enum ha_probe_result sick; /* what its probes find; 0: it is well */
+    unsigned ill_answers;      /* since it began to run, or a probe succeeded */
     bool by_hand;     /* an operator started it behind the cluster's back */
 };
 
@@ -367,21 +371,42 @@ struct sim_device {
     X(POWER_OFF, "power-off")                                                                      \
     X(RESET, "reset")                                                                              \
     X(HANG, "hang")                                                                                \
-    X(DAEMON_KILL, "daemon-kill") X(DAEMON_STUCK, "daemon-stuck") X(KEEPER_KILL, "keeper-kill")    \
-        X(COROSYNC_KILL, "corosync-kill") X(COROSYNC_FREEZE, "corosync-freeze") X(CUT, "cut")      \
-            X(SPLIT, "split") X(HEAL, "heal") X(REFORM, "reform") X(SLOW_NET, "slow-net")          \
-                X(HOLD_TX, "hold-tx") X(HOLD_RX, "hold-rx") X(JOURNAL_SLOW, "journal-slow")        \
-                    X(JOURNAL_FAIL, "journal-fail") X(WIPE, "wipe") X(ALL_OFF, "all-off")          \
-                        X(FENCE, "fence") X(DRIVER, "driver") X(GUEST_EXIT, "guest-exit") X(       \
-                            HAND_START, "hand-start") X(DEAF, "guest-deaf")                        \
-                            X(BACKENDS_SLOW, "backends-slow") X(CMD, "cmd") X(CONFIRM, "confirm")  \
-                                X(SHUTDOWN, "shutdown") X(INVENTORY, "inventory-unknown")          \
-                                    X(QUORUM_FLIP, "quorum-flip") X(VERDICT_LATE, "verdict-late")  \
-                                        X(NO_WATCHDOG, "no-watchdog") X(REPLACE, "replace")        \
-                                            X(VERDICT, "verdict") X(DEFINE, "define")              \
-                                                X(DISK_LOST, "disk-lost")                          \
-                                                    X(DISK_ALL, "disk-all-lost")                   \
-                                                        X(DISK_SLOW, "disk-slow")
+    X(DAEMON_KILL, "daemon-kill")                                                                  \
+    X(DAEMON_STUCK, "daemon-stuck")                                                                \
+    X(KEEPER_KILL, "keeper-kill")                                                                  \
+    X(COROSYNC_KILL, "corosync-kill")                                                              \
+    X(COROSYNC_FREEZE, "corosync-freeze")                                                          \
+    X(CUT, "cut")                                                                                  \
+    X(SPLIT, "split")                                                                              \
+    X(HEAL, "heal")                                                                                \
+    X(REFORM, "reform")                                                                            \
+    X(SLOW_NET, "slow-net")                                                                        \
+    X(HOLD_TX, "hold-tx")                                                                          \
+    X(HOLD_RX, "hold-rx")                                                                          \
+    X(JOURNAL_SLOW, "journal-slow")                                                                \
+    X(JOURNAL_FAIL, "journal-fail")                                                                \
+    X(WIPE, "wipe")                                                                                \
+    X(ALL_OFF, "all-off")                                                                          \
+    X(FENCE, "fence")                                                                              \
+    X(DRIVER, "driver")                                                                            \
+    X(GUEST_EXIT, "guest-exit")                                                                    \
+    X(HAND_START, "hand-start")                                                                    \
+    X(DEAF, "guest-deaf")                                                                          \
+    X(BACKENDS_SLOW, "backends-slow")                                                              \
+    X(CMD, "cmd")                                                                                  \
+    X(CONFIRM, "confirm")                                                                          \
+    X(SHUTDOWN, "shutdown")                                                                        \
+    X(INVENTORY, "inventory-unknown")                                                              \
+    X(QUORUM_FLIP, "quorum-flip")                                                                  \
+    X(VERDICT_LATE, "verdict-late")                                                                \
+    X(NO_WATCHDOG, "no-watchdog")                                                                  \
+    X(REPLACE, "replace")                                                                          \
+    X(VERDICT, "verdict")                                                                          \
+    X(DEFINE, "define")                                                                            \
+    X(DISK_LOST, "disk-lost")                                                                      \
+    X(DISK_ALL, "disk-all-lost")                                                                   \
+    X(DISK_SLOW, "disk-slow")                                                                      \
+    X(SICK, "guest-sick")
 
 enum sim_op_kind {
 #define X(name, text) SIM_OP_##name,
@@ -617,6 +642,8 @@ struct sim_copy *sim_copy_find(struct sim_host *h, uint32_t id);
 void sim_copy_run(struct sim_world *w, struct sim_host *h, struct sim_copy *copy);
 /* The domain ends; its backends close later. */
 void sim_copy_kill(struct sim_world *w, struct sim_host *h, struct sim_copy *copy);
+void sim_probe_start(struct sim_world *w, struct sim_host *h, const struct ha_action *a);
+void sim_probe_event(struct sim_world *w, struct sim_host *h, uint64_t a);
 void sim_guest_exit(struct sim_world *w, int guest, enum ha_exit exit);
 void sim_hand_start(struct sim_world *w, struct sim_host *h, int guest);
 void sim_hyper_off(struct sim_world *w, struct sim_host *h);

@@ -331,6 +331,7 @@ static void carry_out(struct tiny *t, struct tiny_host *h, const struct ha_actio
         h->reports[a->u.report.what]++;
         break;
     case HA_ACT_DEFINITION:
+    case HA_ACT_PROBE:
         break;
     case HA_ACT_INVENTORY:
         push_inventory(t, h);

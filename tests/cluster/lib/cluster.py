@@ -39,7 +39,8 @@ def default_guests(hosts, each=2):
 
 
 class Cluster:
-    def __init__(self, room, n=3, guests=None, each=2, token_ms=1000, watchdog=True, **options):
+    def __init__(self, room, n=3, guests=None, each=2, token_ms=1000, watchdog=True,
+                 clock_offsets=None, **options):
         self.room = room
         names = [f"host{i}" for i in range(1, n + 1)]
         self.guests = guests if guests is not None else default_guests(names, each)
@@ -59,6 +60,7 @@ class Cluster:
         self.power = PowerNetwork(room, agents)
         self.witness = Witness(room.shared_dir)
         self.daemon_args = []
+        self.clock_offsets = clock_offsets or {}  # host name -> seconds ahead
         self.small_disks = {}  # host name -> size of the file system that holds its state
         self.authkey = os.urandom(256)
         for x in self.nodes:
@@ -119,7 +121,16 @@ class Cluster:
             program("xvm-had"), *common, "--config", self.config_path(node),
             "--state-dir", self.state_dir(node), "--machine-id", node.machine_id,
             "--agent-dir", self.power.agent_dir, *self.daemon_args],
-            env=dict(os.environ, XVM_HA_GUEST=program("xvm-ha-guest")))
+            env=dict(os.environ, XVM_HA_GUEST=program("xvm-ha-guest"), **self.skew(node)))
+
+    def skew(self, node):
+        """Environment of a program whose time of day is wrong."""
+        if node.name not in self.clock_offsets:
+            return {}
+        library = self.room.folder + "/skew.so"
+        if not os.path.exists(library):
+            subprocess.run(["cc", "-shared", "-fPIC", "-o", library, HERE + "/skew.c"], check=True)
+        return {"LD_PRELOAD": library, "SKEW_S": str(self.clock_offsets[node.name])}
 
     def power_on(self, nodes=None):
         for x in nodes or self.nodes:

@@ -15,7 +15,8 @@ def flow(value):
 
 def text(room, hosts, guests, *, watchdogs=None, levels=("power",), timers=None, memory="4G",
          device=None, defaults=None, watchdog_timeout="5s", name="xvm-ha-test", bmcs=None, ipmi=None,
-         fencing=None, migration=None, disk=None, labels=None, rules=None, placement=None):
+         fencing=None, migration=None, disk=None, labels=None, rules=None, placement=None,
+         starts=None):
     """hosts: names, ids follow their order. guests: {name: {key: value}}.
 
     levels: fence levels of each host; "power" is the test's power switch.
@@ -39,6 +40,7 @@ def text(room, hosts, guests, *, watchdogs=None, levels=("power",), timers=None,
     out.append(f"timers: {flow(timers)}" if timers else "")
     out.append(f"migration: {flow(migration)}" if migration else "")
     out.append(f"shared_disk: {flow(disk)}" if disk else "")
+    out.append(f"starts: {flow(starts)}" if starts else "")
     out.append(f"fence_devices:\n  power: {flow(d)}")
     for host, bmc in (bmcs or {}).items():
         keys = {"agent": "fence_ipmilan", "options": bmc.options(),

@@ -227,6 +227,8 @@ static int open_socket(struct xvm_transfer *t, char why[HA_TEXT_MAX])
     socklen_t nfrom = xvm_address_socket(&here, 0, &from);
     socklen_t nto = xvm_address_socket(&there, env->config->migration.port, &to);
     t->socket = socket(to.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (t->socket >= 0)
+        xvm_migration_buffers(t->socket);
     if (t->socket >= 0 && bind(t->socket, (struct sockaddr *)&from, nfrom) == 0 &&
         (connect(t->socket, (struct sockaddr *)&to, nto) == 0 || errno == EINPROGRESS))
         return 0;

@@ -59,6 +59,10 @@ void xvm_address_text(const struct in6_addr *address, char buf[HA_ADDRESS_MAX]);
 /* For bind and connect; port in host order. */
 socklen_t xvm_address_socket(const struct in6_addr *address, int port,
                              struct sockaddr_storage *ret_socket);
+/* Before connect or listen: small buffers. What is in them when the guest is suspended has to be worked off
+ * while it stands still, by a target that is as fast as the sender, or slower. 512 KiB keep 10 Gbit/s busy
+ * over 0.4 ms. */
+void xvm_migration_buffers(int fd);
 /* Of a peer; false: not an IP address. */
 bool xvm_address_of(const struct sockaddr_storage *from, struct in6_addr *ret_address);
 

@@ -122,6 +122,16 @@ socklen_t xvm_address_socket(const struct in6_addr *address, int port,
     return sizeof(*in6);
 }
 
+void xvm_migration_buffers(int fd)
+{
+    int size = 512 * 1024;
+
+    if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)) < 0)
+        (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+    if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) < 0)
+        (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+}
+
 bool xvm_address_of(const struct sockaddr_storage *from, struct in6_addr *ret_address)
 {
     if (from->ss_family == AF_INET)

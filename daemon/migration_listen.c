@@ -226,6 +226,7 @@ static int open_listener(const struct in6_addr *address, int port)
     if (fd < 0)
         return -errno;
     (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    xvm_migration_buffers(fd);
     /* The daemon may come up before the address does. */
     if (at.ss_family == AF_INET)
         (void)setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &on, sizeof(on));

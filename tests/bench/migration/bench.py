@@ -36,9 +36,9 @@ def prepare(fresh):
     deploy.deploy(TREE, guests={OURS: {}})
     lab = harness.Lab()
     lab.wait(f"{OURS} counts", lambda: lab.where(OURS), 300)
-    hosts[0].ssh(f"xl create -q /etc/xen/{THEIRS}.cfg", timeout=300)
+    lab.hosts[0].ssh(f"xl create -q /etc/xen/{THEIRS}.cfg", timeout=300)
     lab.wait(f"{THEIRS} counts", lambda: lab.where(THEIRS), 120)
-    lab.put(OURS, hosts[0])
+    lab.put(OURS, lab.hosts[0])
     return lab
 
 

@@ -357,6 +357,7 @@ static void apply_in(struct ha_facts *facts, struct ha_host_fact *h, const struc
     if (!same || h->disk_gen != facts->disk_gen)
         h->disk_ms =
             0; /* what it said of the disk was another life's, or before the last decision */
+    h->lost_here &= same;
     if (h->state == HA_HOST_DEAD && same && h->how == HA_CONF_DEVICE)
         h->distrusted = true; /* rule 24: a device said off and the same life returns */
     if (h->state != HA_HOST_IN || !same)
@@ -387,6 +388,7 @@ static void apply_host(struct ha_facts *facts, const struct ha_fact *f, uint64_t
     h->state = next;
     if (f->kind == HA_FACT_LOST || f->kind == HA_FACT_ORDER) {
         h->loss = f->loss;
+        h->lost_here = true;
         h->ordered = f->kind == HA_FACT_ORDER;
         if (f->kind == HA_FACT_LOST && h->flaps < UINT8_MAX)
             h->flaps++;

@@ -142,6 +142,7 @@ struct ha_host_fact {
     uint8_t flaps;     /* losses since it was calm for a while */
     uint8_t turn;      /* two hosts: 1 + its turn to fence; 0: by node id */
     bool distrusted;   /* a device said off and the same life came back */
+    bool lost_here;    /* this life was lost in the log as this host has it; in no snapshot */
     ha_ms disk_ms; /* this life's lease ends this long after its last look at the disk; 0: it does
                       not need the disk, or nobody knows */
     uint32_t disk_gen; /* of the decision that disk_ms follows */

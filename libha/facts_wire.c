@@ -316,6 +316,7 @@ static void get_host(struct ha_get *get, struct ha_host_fact *h)
     if (state > HA_HOST_OUT)
         get->failed = true;
     h->state = (enum ha_host_state)state;
+    h->lost_here = state == HA_HOST_LOST || state == HA_HOST_FENCING || state == HA_HOST_DEAD;
     uint8_t flags = ha_get_u8(get);
     h->voter = flags & 1;
     h->armed = flags & 2;

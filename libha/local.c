@@ -271,11 +271,15 @@ bool ha_empty(const struct ha *ha)
 
 /* ------------------------------------------------------------------------------------ keeper */
 
-/* Rule 21: from lost on, until the stable log says in(h). */
+/* Rule 21: from lost on, until the stable log says in(h). A daemon that has just begun does not know which
+ * of its facts are stable, so whoever was lost in its journal stays cut off: the others may have confirmed
+ * it dead, and the admission in the journal may be one that never came to be. */
 bool ha_is_cut(const struct ha *ha, const struct ha_host_fact *h)
 {
     if (h->state == HA_HOST_LOST || h->state == HA_HOST_FENCING || h->state == HA_HOST_DEAD)
         return true;
+    if (!ha->stable_known)
+        return h->lost_here;
     const struct ha_host_fact *s = ha_facts_host(&ha->stable, h->node);
     return s && ha_uuid_eq(&s->boot, &h->boot) &&
            (s->state == HA_HOST_LOST || s->state == HA_HOST_FENCING || s->state == HA_HOST_DEAD);

@@ -190,9 +190,15 @@ void xvm_copy_probes(struct xvm_loader *l, const struct ha_guest_config *from,
         to->probes[i] = from->probes[i];
         to->probes[i].argv = NULL;
         to->nprobes++;
-        for (char **word = from->probes[i].argv; *word != NULL; word++) {
-            if (add_word(l, NULL, &to->probes[i].argv, &n, *word, strlen(*word)) < 0)
-                return;
+        to->probes[i].argv = calloc(WORDS_MAX + 1, sizeof(*to->probes[i].argv));
+        for (char **word = from->probes[i].argv; to->probes[i].argv != NULL && *word != NULL; word++) {
+            to->probes[i].argv[n] = strdup(*word);
+            if (to->probes[i].argv[n++] == NULL)
+                break;
+        }
+        if (n == 0 || to->probes[i].argv[n - 1] == NULL) {
+            xvm_config_no_room(l);
+            return;
         }
     }
 }

@@ -365,7 +365,8 @@ static size_t count_domains(const struct ha_config *c, const struct ha_rule *rul
     uint64_t seen = 0;
 
     for (size_t h = 0; h < c->nhosts; h++)
-        seen |= UINT64_C(1) << rule->domain[h];
+        if (rule->domain[h] < 64) /* more than that was refused already */
+            seen |= UINT64_C(1) << rule->domain[h];
     return (size_t)__builtin_popcountll(seen);
 }
 

@@ -12,9 +12,13 @@
 
 enum { FEW_SLOTS = 16, MANY_SLOTS = XVM_DISK_SLOTS_MAX, WATCH_MS = 3000 };
 
+static struct xvm_disk opened = {.fd = -1};
+
+/* Says why, and closes the disk. */
 static int refuse(const struct xvm_disk_options *o, const char *why)
 {
     fprintf(stderr, "%s: %s\n", o->path, why);
+    xvm_disk_close(&opened);
     return XVM_DISK_FAILED;
 }
 
@@ -97,7 +101,6 @@ static int give_slots(const struct xvm_disk_options *o, struct xvm_disk_header *
 int xvm_disk_init(const struct xvm_disk_options *o)
 {
     struct xvm_disk_header h = {.nslots = o->nnodes <= FEW_SLOTS ? FEW_SLOTS : MANY_SLOTS};
-    static struct xvm_disk disk;
     const char *why = NULL;
     int r;
 
@@ -107,41 +110,40 @@ int xvm_disk_init(const struct xvm_disk_options *o)
     xvm_uuid_random(&h.disk);
     r = give_slots(o, &h);
     if (r == 0)
-        r = xvm_disk_open(&disk, o->path, true);
+        r = xvm_disk_open(&opened, o->path, true);
     if (r == 0)
-        why = taken(&disk, o->force);
+        why = taken(&opened, o->force);
     if (r == 0 && why == NULL)
-        r = write_all(&disk, &h);
+        r = write_all(&opened, &h);
     if (r < 0 && why == NULL)
-        why = disk.why[0] ? disk.why : strerror(-r);
+        why = opened.why[0] ? opened.why : strerror(-r);
     if (why != NULL)
         return refuse(o, why);
     printf("%s is ready for cluster %s: %u slots, %zu of them given, %zu KiB\n", o->path,
            o->cluster, h.nslots, o->nnodes, xvm_disk_size(&h) / 1024);
-    xvm_disk_close(&disk);
+    xvm_disk_close(&opened);
     return XVM_DISK_OK;
 }
 
 int xvm_disk_add(const struct xvm_disk_options *o)
 {
-    static struct xvm_disk disk;
     struct xvm_disk_header h;
-    int r = xvm_disk_open(&disk, o->path, false);
+    int r = xvm_disk_open(&opened, o->path, false);
 
     if (r == 0)
-        r = xvm_disk_read(&disk);
+        r = xvm_disk_read(&opened);
     if (r < 0)
-        return refuse(o, disk.why);
-    h = disk.view.header;
+        return refuse(o, opened.why);
+    h = opened.view.header;
     if (o->cluster != NULL && strcmp(o->cluster, h.cluster) != 0)
         return refuse(o, "belongs to another cluster");
     if (give_slots(o, &h) < 0)
         return refuse(o, "has no slot left");
-    xvm_disk_put_header(disk.block, &h);
-    if (xvm_disk_write(&disk, 0) < 0)
-        return refuse(o, disk.why);
+    xvm_disk_put_header(opened.block, &h);
+    if (xvm_disk_write(&opened, 0) < 0)
+        return refuse(o, opened.why);
     printf("%s: every host has a slot\n", o->path);
-    xvm_disk_close(&disk);
+    xvm_disk_close(&opened);
     return XVM_DISK_OK;
 }
 
@@ -178,16 +180,15 @@ static void show_slot(const struct xvm_disk_options *o, const struct xvm_disk_vi
 
 int xvm_disk_show(const struct xvm_disk_options *o)
 {
-    static struct xvm_disk disk;
-    const struct xvm_disk_view *v = &disk.view;
+    const struct xvm_disk_view *v = &opened.view;
     bool first = true;
-    int r = xvm_disk_open(&disk, o->path, false);
+    int r = xvm_disk_open(&opened, o->path, false);
     char id[40];
 
     if (r == 0)
-        r = xvm_disk_read(&disk);
+        r = xvm_disk_read(&opened);
     if (r < 0)
-        return refuse(o, disk.why);
+        return refuse(o, opened.why);
     hex(&v->header.disk, id);
     if (o->json)
         printf("{\"path\":\"%s\",\"cluster\":\"%s\",\"id\":\"%s\",\"slots\":[", o->path,
@@ -202,6 +203,6 @@ int xvm_disk_show(const struct xvm_disk_options *o)
     }
     if (o->json)
         puts("]}");
-    xvm_disk_close(&disk);
+    xvm_disk_close(&opened);
     return XVM_DISK_OK;
 }

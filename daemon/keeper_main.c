@@ -66,7 +66,6 @@ struct keeper {
 };
 
 static struct keeper self; /* static: locked, and nothing to allocate */
-
 static void step(struct keeper *k, struct ha_keeper_event event);
 
 /* ------------------------------------------------------------------------------------ watchdog */

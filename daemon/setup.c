@@ -706,28 +706,10 @@ static int enter_safe_mode(struct xvm_daemon *d)
     return 0;
 }
 
-/* Two daemons on one host would be one member of the group, with two minds. The name is the network
- * namespace's, as corosync's own is; it goes with the process. */
-static int be_the_only_one(struct xvm_daemon *d)
-{
-    static const struct sockaddr_un name = {.sun_family = AF_UNIX, .sun_path = "\0xvm-had"};
-    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), r;
-
-    if (fd < 0)
-        return -errno;
-    if (bind(fd, (const struct sockaddr *)&name, offsetof(struct sockaddr_un, sun_path) + 8) == 0) {
-        d->alone_fd = fd;
-        return 0;
-    }
-    r = -errno;
-    close(fd);
-    return r;
-}
-
 /* Folders, loop, what is left of an earlier life. */
 static int setup_base(struct xvm_daemon *d, bool *ret_safe_mode)
 {
-    int r = be_the_only_one(d);
+    int r = xvm_be_the_only_one(&d->alone_fd);
 
     if (r < 0) {
         xvm_log(HA_SEV_ERROR, "%s", r == -EADDRINUSE ? "another xvm-had runs on this host"

@@ -4,10 +4,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -114,4 +117,21 @@ uint32_t xvm_crc32c(uint32_t crc, const void *data, size_t len)
     while (len-- > 0)
         crc = crc >> 8 ^ table[(crc ^ *at++) & 0xff];
     return ~crc;
+}
+
+/* The name is the network namespace's, as corosync's own is; it goes with the process. */
+int xvm_be_the_only_one(int *ret_fd)
+{
+    static const struct sockaddr_un name = {.sun_family = AF_UNIX, .sun_path = "\0xvm-had"};
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), r;
+
+    if (fd < 0)
+        return -errno;
+    if (bind(fd, (const struct sockaddr *)&name, offsetof(struct sockaddr_un, sun_path) + 8) == 0) {
+        *ret_fd = fd;
+        return 0;
+    }
+    r = -errno;
+    close(fd);
+    return r;
 }

@@ -226,17 +226,6 @@ static int cycle(struct runner *r)
 
 /* ---------------------------------------------------------------------------------------- life */
 
-static int detach(void)
-{
-    pid_t pid = fork();
-
-    if (pid < 0)
-        return -errno;
-    if (pid > 0)
-        _exit(0);
-    return setsid() < 0 ? -errno : 0;
-}
-
 /* One process a host: the lock says who, and its text with what options. */
 static int take_lock(const struct xvm_disk_options *o)
 {
@@ -273,7 +262,7 @@ int xvm_disk_run(const struct xvm_disk_options *o)
 
     if (o->self == 0)
         return XVM_DISK_USAGE;
-    if (o->detach && detach() < 0)
+    if (o->detach && xvm_detach() < 0)
         return XVM_DISK_FAILED;
     e = take_lock(o);
     if (e < 0) {

@@ -703,17 +703,6 @@ static int prepare(struct keeper *k, const struct options *options)
     return xvm_cpg_init(&k->cpg, "xvm-ha-keeper", IN_FLIGHT_MAX, &cpg_ops, k);
 }
 
-static int detach(void)
-{
-    pid_t pid = fork();
-
-    if (pid < 0)
-        return -errno;
-    if (pid > 0)
-        _exit(0);
-    return setsid() < 0 ? -errno : 0;
-}
-
 static void usage(FILE *to)
 {
     fputs("usage: xvm-ha-keeper [--watchdog PATH|none] [--run-dir DIR] [--boot-id UUID]\n"
@@ -778,7 +767,7 @@ int main(int argc, char **argv)
         usage(stderr);
         return 2;
     }
-    if (options.detach && detach() < 0)
+    if (options.detach && xvm_detach() < 0)
         return 1;
     xvm_log_open(target, "xvm-ha-keeper");
     k->daemon_fd = k->disk_fd = -1;

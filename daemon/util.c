@@ -135,3 +135,14 @@ int xvm_be_the_only_one(int *ret_fd)
     close(fd);
     return r;
 }
+
+int xvm_detach(void)
+{
+    pid_t pid = fork();
+
+    if (pid < 0)
+        return -errno;
+    if (pid > 0)
+        _exit(0);
+    return setsid() < 0 ? -errno : 0;
+}

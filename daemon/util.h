@@ -20,6 +20,8 @@ int xvm_mkdirs(const char *path, unsigned mode);
 /* Two daemons on one host would be one member of the group, with two minds. *ret_fd is held for the life of
  * the process. 0, -EADDRINUSE: there is another one, or a negative errno. */
 int xvm_be_the_only_one(int *ret_fd);
+/* Goes on as a child in a session of its own; the parent ends with 0. 0 or a negative errno. */
+int xvm_detach(void);
 /* CRC-32C (Castagnoli) of data, continuing from crc (0 to begin). */
 uint32_t xvm_crc32c(uint32_t crc, const void *data, size_t len);
 

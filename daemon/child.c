@@ -424,6 +424,13 @@ int xvm_child_new(sd_event *loop, const struct xvm_child_spec *spec, xvm_child_d
     return 0;
 }
 
+int xvm_child_limit(struct xvm_child *child, ha_ms timeout_ms)
+{
+    if (!child->on_time || child->timed_out)
+        return -EINVAL;
+    return sd_event_source_set_time_relative(child->on_time, (uint64_t)timeout_ms * 1000);
+}
+
 void xvm_child_kill(struct xvm_child *child)
 {
     kill_group(child);

@@ -56,6 +56,9 @@ typedef void (*xvm_child_done)(void *user, const struct xvm_child_end *end);
  */
 int xvm_child_new(sd_event *loop, const struct xvm_child_spec *spec, xvm_child_done done,
                   void *user, struct xvm_child **ret_child);
+/* Its time, counted from now, in place of what is left of it. Not for one without a limit.
+ * 0, or a negative errno: what was left stays. */
+int xvm_child_limit(struct xvm_child *child, ha_ms timeout_ms);
 /* SIGKILL to the whole group; the end is still reported (SIGNALED). */
 void xvm_child_kill(struct xvm_child *child);
 /* A signal to the program itself. */

@@ -34,6 +34,7 @@ struct domain_options {
     const char *file, *cluster; /* define: xl configuration, and whose guest it is */
     int channel, progress;  /* send, receive: inherited descriptors; progress -1: nobody listens */
     enum ha_move_kind kind; /* send */
+    int go; /* inherited: says when to begin, and until when; -1: at once */
 };
 
 struct domain_worker {

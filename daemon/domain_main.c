@@ -31,6 +31,8 @@ static const char usage[] =
     "  --kind KIND        send: live or migrate\n"
     "  --channel FD, --progress FD\n"
     "                     send, receive: an open stream to the other end; where to say how far\n"
+    "  --go FD            connect to Xen, then wait for a line \"UNTIL TIMEOUT\" there; without one\n"
+    "                     nothing is done\n"
     "  --until MS         do not begin at or after that time of CLOCK_BOOTTIME\n"
     "  --timeout MS       give up after that time\n";
 
@@ -69,6 +71,7 @@ static const struct option known[] = {
     {"kind", required_argument, NULL, 'k'},
     {"channel", required_argument, NULL, 'C'},
     {"progress", required_argument, NULL, 'P'},
+    {"go", required_argument, NULL, 'G'},
     {"until", required_argument, NULL, 'U'},
     {"timeout", required_argument, NULL, 'T'},
     {"help", no_argument, NULL, 'H'},
@@ -101,6 +104,8 @@ static bool parse_number(int c, const char *text, struct domain_options *o)
         o->channel = (int)n;
     else if (c == 'P')
         o->progress = (int)n;
+    else if (c == 'G')
+        o->go = (int)n;
     else if (c == 'U')
         o->until = (ha_ms)n;
     else
@@ -141,6 +146,7 @@ static bool parse_one(int c, const char *text, struct domain_options *o)
     case 'm':
     case 'C':
     case 'P':
+    case 'G':
     case 'U':
     case 'T':
         return parse_number(c, text, o);
@@ -163,6 +169,7 @@ int main(int argc, char **argv)
                                .cluster = "",
                                .channel = -1,
                                .progress = -1,
+                               .go = -1,
                                .kind = HA_MOVE_LIVE};
     size_t i = 0;
     int c;

@@ -5,6 +5,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -173,10 +175,46 @@ static void open_log(struct domain_worker *w)
         openat(w->dir, file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 }
 
-int domain_work(const struct domain_options *options, enum ha_op op,
+/* Waits until the daemon says that it is time, and how much there is. False: it will not. */
+static bool wait_for_word(struct domain_options *o)
+{
+    char word[64];
+    size_t n = 0;
+    while (n < sizeof(word) && (!n || word[n - 1] != '\n')) {
+        struct pollfd fds[2] = {{.fd = o->go, .events = POLLIN},
+                                {.fd = cancel_pipe[0], .events = POLLIN}};
+        int ready = poll(fds, 2, -1);
+        if (ready < 0 && errno == EINTR)
+            continue;
+        ssize_t r = ready < 0 || fds[1].revents ? 0 : read(o->go, word + n, sizeof(word) - n);
+        if (r <= 0)
+            return false;
+        n += (size_t)r;
+    }
+    int end = 0;
+    bool good = n < sizeof(word);
+    word[good ? n : 0] = '\0';
+    good = good &&
+           sscanf(word, "%" SCNd64 " %" SCNd64 "\n%n", &o->until, &o->timeout_ms, &end) == 2 &&
+           (size_t)end == n;
+    close(o->go);
+    return good;
+}
+
+static int prepare(struct domain_worker *w, struct domain_options *o)
+{
+    if (o->go >= 0 && domain_open_xen(w) < 0)
+        return domain_say_words(w, XVM_WORKER_FAILED, "no connection to Xen");
+    if (o->go >= 0 && !wait_for_word(o))
+        return domain_say(w, XVM_WORKER_FAILED, "it was not needed");
+    return 0;
+}
+
+int domain_work(const struct domain_options *asked, enum ha_op op,
                 int (*work)(struct domain_worker *w))
 {
-    struct domain_worker w = {.options = options,
+    struct domain_options options = *asked;
+    struct domain_worker w = {.options = &options,
                               .op = op,
                               .guests_fd = -1,
                               .dir = -1,
@@ -187,12 +225,15 @@ int domain_work(const struct domain_options *options, enum ha_op op,
     if (pipe2(cancel_pipe, O_CLOEXEC | O_NONBLOCK) < 0)
         return domain_say(&w, XVM_WORKER_FAILED, "no pipe: %s", strerror(errno));
     (void)sigaction(SIGTERM, &term, NULL);
-    ha_ms limit = options->timeout_ms > 0 ? options->timeout_ms : NO_LIMIT_MS;
+    int r = prepare(&w, &options);
+    if (r)
+        return r;
+    ha_ms limit = options.timeout_ms > 0 ? options.timeout_ms : NO_LIMIT_MS;
     set_alarm(limit + ALARM_EXTRA_MS);
     w.deadline = xvm_boot_ms() + limit - limit / 10;
-    int r = open_guest(&w);
+    r = open_guest(&w);
     if (r < 0)
-        return domain_say(&w, XVM_WORKER_FAILED, "%s cannot be used: %s", options->run_dir,
+        return domain_say(&w, XVM_WORKER_FAILED, "%s cannot be used: %s", options.run_dir,
                           strerror(-r));
     r = take_lock(&w);
     if (r < 0)
@@ -203,7 +244,7 @@ int domain_work(const struct domain_options *options, enum ha_op op,
     const char *stop = op == HA_OP_DESTROY ? NULL : domain_must_not_begin(&w);
     if (stop)
         return domain_say(&w, XVM_WORKER_FAILED, "%s", stop);
-    if (domain_open_xen(&w) < 0)
+    if (!w.xl && domain_open_xen(&w) < 0)
         return domain_say_words(&w, op == HA_OP_DESTROY ? XVM_WORKER_UNKNOWN : XVM_WORKER_FAILED,
                                 "no connection to Xen");
     r = work(&w);

@@ -57,10 +57,18 @@ int xvm_libxl_run(struct xvm_driver *driver, char *const *argv, ha_ms timeout_ms
 static void finish(struct xvm_op *op, enum ha_result result, const char *text)
 {
     struct xvm_driver *driver = op->driver;
+    bool received = op->what == HA_OP_RECEIVE && result == HA_RESULT_OK;
     xvm_op_take(op);
     if (op->what == HA_OP_DESTROY && result != HA_RESULT_OK && op->id)
         xvm_libxl_expect(driver, op->guest, op->inc, false);
-    xvm_libxl_look_soon(driver);
+    if (op->what == HA_OP_RECEIVE && !received)
+        xvm_libxl_ready_drop(driver, op->guest);
+    /* A guest that was received stands still until it is let run, which is next: the host's
+     * processors have better things to do than to look at what the result has just said. */
+    if (received)
+        xvm_libxl_look_later(driver);
+    else
+        xvm_libxl_look_soon(driver);
     if (op->id)
         driver->sink->done(driver->user, op->id, result, text);
     else if (result != HA_RESULT_OK)
@@ -69,7 +77,7 @@ static void finish(struct xvm_op *op, enum ha_result result, const char *text)
     free(op);
 }
 
-static void on_line(void *user, const char *line)
+void xvm_libxl_on_line(void *user, const char *line)
 {
     struct xvm_op *op = user;
     const char *result = NULL, *text = NULL;
@@ -81,7 +89,7 @@ static void on_line(void *user, const char *line)
     json_decref(json);
 }
 
-static void on_worker(void *user, const struct xvm_child_end *end)
+void xvm_libxl_on_worker(void *user, const struct xvm_child_end *end)
 {
     struct xvm_op *op = user;
     const char *name = xvm_op_names[op->what];
@@ -146,13 +154,15 @@ static void remember(const struct xvm_op *op)
     free(path);
 }
 
-static int run_worker(struct xvm_op *op, ha_ms timeout_ms)
+int xvm_libxl_worker(const struct xvm_op *op, ha_ms timeout_ms, int go, xvm_child_line line,
+                     xvm_child_done done, void *user, struct xvm_child **ret_child)
 {
     struct xvm_driver *driver = op->driver;
     const struct xvm_known *known = xvm_libxl_known(driver, op->guest);
     char inc[24], mig[24], until[24], timeout[24], uuid[37] = "", dump[512] = "";
     char *definition = definition_of(op);
-    const int fds[] = {op->stream, op->progress};
+    bool transfer = op->stream >= 0;
+    const int fds[] = {transfer ? op->stream : go, op->progress};
     if (!definition)
         return -ENOMEM;
     if (known)
@@ -164,27 +174,61 @@ static int run_worker(struct xvm_op *op, ha_ms timeout_ms)
                  op->inc);
     snprintf(until, sizeof(until), "%" PRId64, op->until > 0 ? op->until : 0);
     snprintf(timeout, sizeof(timeout), "%" PRId64, timeout_ms);
-    const char *const argv[] = {"xvm-ha-domain", xvm_op_names[op->what], op->guest, "--host",
-                                driver->host_name, "--run", driver->run_dir, "--inc", inc, "--mig",
-                                mig, "--uuid", uuid, "--alias",
-                                known && known->name[0] ? known->name : op->guest, "--definition",
-                                definition, "--until", until, "--timeout", timeout, "--dump", dump,
-                                /* only for transfers */
-                                op->stream < 0 ? NULL : "--channel", "3", "--kind",
+    const char *const argv[] = {"xvm-ha-domain",
+                                xvm_op_names[op->what],
+                                op->guest,
+                                "--host",
+                                driver->host_name,
+                                "--run",
+                                driver->run_dir,
+                                "--inc",
+                                inc,
+                                "--mig",
+                                mig,
+                                "--uuid",
+                                uuid,
+                                "--alias",
+                                known && known->name[0] ? known->name : op->guest,
+                                "--definition",
+                                definition,
+                                "--until",
+                                until,
+                                "--timeout",
+                                timeout,
+                                "--dump",
+                                dump,
+                                transfer  ? "--channel"
+                                : go >= 0 ? "--go"
+                                          : NULL,
+                                "3", /* only for transfers from here on */
+                                transfer ? "--kind" : NULL,
                                 op->kind == HA_MOVE_LIVE ? "live" : "migrate",
-                                op->progress < 0 ? NULL : "--progress", "4", NULL};
+                                op->progress < 0 ? NULL : "--progress",
+                                "4",
+                                NULL};
     const struct xvm_child_spec spec = {.path = driver->program,
                                         .argv = (char *const *)argv,
                                         .envp = environ,
                                         .fds = fds,
-                                        .nfds = op->stream < 0     ? 0
+                                        .nfds = fds[0] < 0         ? 0
                                                 : op->progress < 0 ? 1
                                                                    : 2,
                                         .timeout_ms = timeout_ms,
-                                        .line = on_line};
-    int r = xvm_child_new(driver->loop, &spec, on_worker, op, &op->child);
+                                        .line = line};
+    int r = xvm_child_new(driver->loop, &spec, done, user, ret_child);
     free(definition);
+    return r;
+}
+
+static int run_worker(struct xvm_op *op, ha_ms timeout_ms)
+{
+    if (op->what == HA_OP_UNPAUSE && xvm_libxl_ready_take(op, timeout_ms))
+        return 0;
+    int r = xvm_libxl_worker(op, timeout_ms, -1, xvm_libxl_on_line, xvm_libxl_on_worker, op,
+                             &op->child);
     xvm_op_close_channel(op);
+    if (r == 0 && op->what == HA_OP_RECEIVE)
+        xvm_libxl_ready_begin(op, timeout_ms);
     return r;
 }
 
@@ -197,6 +241,7 @@ static void start_op(struct xvm_op *op)
         return;
     }
     if (op->what == HA_OP_DESTROY) {
+        xvm_libxl_ready_drop(op->driver, op->guest);
         xvm_op_clear_the_way(op);
         if (op->id)
             xvm_libxl_expect(op->driver, op->guest, op->inc, true);
@@ -305,6 +350,7 @@ static struct xvm_driver *libxl_free(struct xvm_driver *driver)
     if (!driver)
         return NULL;
     xvm_ops_close(&driver->ops);
+    xvm_libxl_ready_close(driver);
     xvm_libxl_check_close(driver);
     xvm_libxl_define_close(driver);
     xvm_libxl_watch_close(driver);

@@ -68,6 +68,9 @@ struct xvm_definer {
     sd_event_source *on_turn;
 };
 
+/* A worker that waits to let a guest run; driver_libxl_ready.c. */
+struct xvm_ready;
+
 struct xvm_driver {
     sd_event *loop;
     const struct ha_config *config;
@@ -89,6 +92,7 @@ struct xvm_driver {
     struct xvm_watcher watcher;
     struct xvm_definer definer;
     struct xvm_check *checks;
+    struct xvm_ready *ready_workers;
     sd_event_source *on_look;    /* runs once the loop comes round */
     sd_event_source *on_retry;   /* looks again after a moment */
 };
@@ -102,15 +106,34 @@ int xvm_libxl_run(struct xvm_driver *driver, char *const *argv, ha_ms timeout_ms
 void xvm_libxl_say(struct xvm_driver *driver, enum ha_severity severity, const char *guest,
                    const char *format, ...) __attribute__((format(printf, 4, 5)));
 const struct xvm_known *xvm_libxl_known(const struct xvm_driver *driver, const char *guest);
+/* Starts a worker for an operation. `go`: what it waits for a word on before it begins; -1: it
+ * begins at once. As xvm_child_new. */
+int xvm_libxl_worker(const struct xvm_op *op, ha_ms timeout_ms, int go, xvm_child_line line,
+                     xvm_child_done done, void *user, struct xvm_child **ret_child);
+/* What a worker says, and its end; user: its operation, which is freed by its end. */
+void xvm_libxl_on_line(void *user, const char *line);
+void xvm_libxl_on_worker(void *user, const struct xvm_child_end *end);
 /* Has what is left of an ended copy cleared away; its result is nobody's. */
 void xvm_libxl_bury(struct xvm_driver *driver, const char *guest, uint64_t inc, bool crashed);
 /* No worker of an earlier daemon is left: what waited for that begins. */
 void xvm_libxl_become_ready(struct xvm_driver *driver);
 
+/* ---------------------------------------------------------------------- driver_libxl_ready.c */
+
+/* While a copy of a guest is received: starts the worker that will let it run. */
+void xvm_libxl_ready_begin(const struct xvm_op *receive, ha_ms timeout_ms);
+/* Has the worker that waits do the operation, which then owns it. False: there is none. */
+bool xvm_libxl_ready_take(struct xvm_op *unpause, ha_ms timeout_ms);
+/* That copy will not run: its worker goes. */
+void xvm_libxl_ready_drop(struct xvm_driver *driver, const char *guest);
+void xvm_libxl_ready_close(struct xvm_driver *driver);
+
 /* ----------------------------------------------------------------------- driver_libxl_look.c */
 
 /* Has the driver look round soon, and report what it sees. */
 void xvm_libxl_look_soon(struct xvm_driver *driver);
+/* The same in a few seconds, unless it has looked by then. */
+void xvm_libxl_look_later(struct xvm_driver *driver);
 /* Tells the core that nobody knows what runs here, and looks again in a while. */
 void xvm_libxl_unknown(struct xvm_driver *driver, const char *why);
 int xvm_libxl_look_open(struct xvm_driver *driver);
@@ -125,6 +148,8 @@ void xvm_libxl_follow_begin(struct xvm_driver *driver);
 void xvm_libxl_follow_end(struct xvm_driver *driver);
 /* The watch saw it end before any look did. */
 void xvm_libxl_ended(struct xvm_driver *driver, uint32_t domid, enum xvm_domain_end end);
+/* A move of ours has suspended it: the end of the move says what became of it. */
+bool xvm_libxl_moving(const struct xvm_driver *driver, uint32_t domid);
 /* A destroy of this driver is about to end that copy (inc 0: any), or has failed to. */
 void xvm_libxl_expect(struct xvm_driver *driver, const char *guest, uint64_t inc, bool expected);
 void xvm_libxl_forget_all(struct xvm_driver *driver);

@@ -110,6 +110,15 @@ void xvm_libxl_ended(struct xvm_driver *driver, uint32_t domid, enum xvm_domain_
         ended(driver, dom, xvm_domain_exit(end));
 }
 
+bool xvm_libxl_moving(const struct xvm_driver *driver, uint32_t domid)
+{
+    const struct xvm_dom *dom = driver->doms;
+    while (dom && dom->domid != domid)
+        dom = dom->next;
+    const struct xvm_op *op = dom ? xvm_ops_of(&driver->ops, dom->guest) : NULL;
+    return op && op->what == HA_OP_SEND;
+}
+
 void xvm_libxl_expect(struct xvm_driver *driver, const char *guest, uint64_t inc, bool expected)
 {
     for (struct xvm_dom *d = driver->doms; d; d = d->next)

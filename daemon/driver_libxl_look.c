@@ -19,6 +19,7 @@ enum {
     SAY_AGAIN_MS = 60 * 1000, /* that nothing is known */
     BLIND_MS = 5000,          /* looks while nobody watches for ends */
     DYING_MS = 500,           /* looks while something is on its way out */
+    LATER_MS = 5000,          /* what is here is known, unless that changes */
 };
 
 /* ------------------------------------------------------------------------- the directories */
@@ -423,6 +424,11 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *user)
 void xvm_libxl_look_soon(struct xvm_driver *driver)
 {
     (void)sd_event_source_set_enabled(driver->on_look, SD_EVENT_ONESHOT);
+}
+
+void xvm_libxl_look_later(struct xvm_driver *driver)
+{
+    retry_in(driver, LATER_MS);
 }
 
 int xvm_libxl_look_open(struct xvm_driver *driver)

@@ -64,9 +64,12 @@ static void on_line(void *user, const char *line)
     listen_again(driver);
     bool first = !driver->watcher.works;
     driver->watcher.works = true;
+    enum xvm_domain_end end = xvm_domain_end_parse(reason);
     if (!strcmp(event, "ended"))
-        xvm_libxl_ended(driver, (uint32_t)domid, xvm_domain_end_parse(reason));
-    if (first || strcmp(event, "alive") != 0)
+        xvm_libxl_ended(driver, (uint32_t)domid, end);
+    /* The rest of a suspended guest is on its way: a look now would only make it wait. */
+    bool moving = end == XVM_END_SUSPEND && xvm_libxl_moving(driver, (uint32_t)domid);
+    if (first || (strcmp(event, "alive") != 0 && !moving))
         xvm_libxl_look_soon(driver);
     json_decref(json);
 }

@@ -9,6 +9,7 @@ import time
 
 from lib import shared_disk
 
+GROUP = "more"
 LIMIT = 3600
 
 

@@ -7,6 +7,7 @@ import time
 
 from lib import shared_disk
 
+GROUP = "more"
 LIMIT = 3600
 
 

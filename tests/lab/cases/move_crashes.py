@@ -11,53 +11,82 @@ import time
 from lib import net
 
 GROUP = "long"
-ROUNDS = int(os.environ.get("XVM_LAB_ROUNDS", "30"))
+ROUNDS = int(os.environ.get("XVM_LAB_ROUNDS", "15"))
 LIMIT = 900 * ROUNDS
-GUEST = "g1"
+GUESTS = ["g1", "g3"]  # both at once: each is a try of its own
+
+
+class Try:
+    """One guest's move."""
+
+    def __init__(self, lab, guest, rng):
+        self.guest = guest
+        self.source = lab.where(guest)
+        self.target = rng.choice([h for h in lab.hosts if h is not self.source])
+        self.life = lab.consoles.last(guest).life
+
+    def begin(self, lab):
+        """In a thread of its own, asked for on a host that is neither end."""
+        observer = next(h for h in lab.hosts if h not in (self.source, self.target))
+        self.mover = threading.Thread(
+            target=lab.ctl,
+            args=("move", self.guest, self.target.name, "--type", "live", "--wait"),
+            kwargs={"host": observer, "check": False, "timeout": 800}, daemon=True)
+        self.mover.start()
+
+    def end(self, lab, rest):
+        """Waits until the guest counts on one of these hosts; what became of its memory."""
+        lab.wait(f"{self.guest} counts", lambda: lab.runs_on(self.guest, *rest), timeout=400)
+        self.mover.join(timeout=800)
+        return "kept" if lab.consoles.last(self.guest).life == self.life else "lost"
 
 
 def one_round(lab, rng):
-    """One broken move. Returns what the guest's memory did: `kept` or `lost`."""
-    source = lab.where(GUEST)
-    target = rng.choice([h for h in lab.hosts if h is not source])
+    """Moves that break by one event. [kept or lost, for each guest whose move it was]."""
+    tries = [Try(lab, g, rng) for g in GUESTS]
+    first = rng.choice(tries)
     what = rng.choice(["link", "source", "target"])
-    life = lab.consoles.last(GUEST).life
-    observer = next(h for h in lab.hosts if h not in (source, target))
-    mover = threading.Thread(
-        target=lab.ctl, args=("move", GUEST, target.name, "--type", "live", "--wait"),
-        kwargs={"host": observer, "check": False, "timeout": 800}, daemon=True)
+    victim = {"source": first.source, "target": first.target,
+              "link": rng.choice([first.source, first.target])}[what]
     begin = time.monotonic()
-    mover.start()
+    for t in tries:
+        t.begin(lab)
     time.sleep(rng.uniform(0, lab.move_seconds * 1.1))
-    lab.say(f"{GUEST} moves from {source.name} to {target.name}; after "
-            f"{time.monotonic() - begin:.1f} s: {what} "
-            f"{'is cut' if what == 'link' else 'loses its power'}")
+    lab.say("; ".join(f"{t.guest} moves from {t.source.name} to {t.target.name}" for t in tries) +
+            f"; after {time.monotonic() - begin:.1f} s {victim.name} "
+            f"{'is cut off' if what == 'link' else 'loses its power'}")
     if what == "link":
-        victim = rng.choice([source, target])
         net.cut(victim.number)
     else:
-        victim = source if what == "source" else target
         victim.off()
     rest = [h for h in lab.hosts if h is not victim]
-    lab.wait(f"{GUEST} counts", lambda: lab.runs_on(GUEST, *rest), timeout=400)
-    mover.join(timeout=800)
+    results = [t.end(lab, rest) for t in tries]
     lab.consoles.check()
-    return "kept" if lab.consoles.last(GUEST).life == life else "lost"
+    return [r for t, r in zip(tries, results) if victim in (t.source, t.target)]
+
+
+def move_all(lab):
+    """How long moves take here, undisturbed: the moments are drawn from that."""
+    begin = time.monotonic()
+    tries = [Try(lab, g, random) for g in GUESTS]
+    for t in tries:
+        t.begin(lab)
+    for t in tries:
+        t.end(lab, [t.target])
+    return time.monotonic() - begin
 
 
 def run(lab):
     seed = int(os.environ.get("XVM_LAB_SEED", time.time()))
     rng = random.Random(seed)
     lab.say(f"seed {seed}, {ROUNDS} rounds")
-    # How long a move takes here, undisturbed: the moments are drawn from that.
-    target = next(h for h in lab.hosts if h is not lab.where(GUEST))
-    begin = time.monotonic()
-    lab.ctl("move", GUEST, target.name, "--type", "live", "--wait", timeout=800)
-    lab.move_seconds = time.monotonic() - begin
-    lab.say(f"a move takes {lab.move_seconds:.1f} s")
+    lab.move_seconds = move_all(lab)
+    lab.say(f"the moves take {lab.move_seconds:.1f} s")
     results = []
-    for _ in range(ROUNDS):
-        results.append(one_round(lab, rng))
+    for i in range(ROUNDS):
+        results += one_round(lab, rng)
+        lab.say(f"round {i + 1}: {len(results)} broken moves so far")
         lab.heal()
         lab.cluster_ready()
-    lab.say(f"memory kept {results.count('kept')} times, lost {results.count('lost')} times")
+    lab.say(f"{len(results)} broken moves: memory kept {results.count('kept')} times, lost "
+            f"{results.count('lost')} times; never two copies, never none for good")

@@ -2,6 +2,8 @@
 """A guest does not do its work: its probe says so, it is ended and started again, once."""
 from lib import settings
 
+GROUP = "more"
+
 PROBE = """cat > /root/probe <<'END'
 #!/bin/sh
 [ "$(xl domid "$XVM_PROBE_GUEST")" -gt 0 ] || { echo "not here"; exit 2; }

@@ -4,6 +4,8 @@ import json
 
 from lib import settings
 
+GROUP = "more"
+
 
 def rows(lab, *words):
     r = lab.ctl("validate", "--json", *words, check=False, timeout=600)

@@ -3,8 +3,8 @@
 
 A case is a file in cases/: its docstring says what it shows, `run(lab)` does it, and these may be
 set:
-GROUP ("base": works without xvm-had; "ha": needs it deployed; "long": not for every day) and
-LIMIT (seconds).
+GROUP ("base": works without xvm-had; "ha": needs it deployed; "more": the same, when there is time;
+"long": not for every day), LIMIT (seconds) and HOSTS (3).
 """
 import importlib.util
 import os
@@ -18,6 +18,7 @@ from . import bmc, cluster, consoles, deploy, net, where
 from .wait import wait_until
 
 CASES = where.LAB + "/cases"
+HOSTS = 3
 
 
 class TimeUp(BaseException):
@@ -94,6 +95,7 @@ class Lab:
             net.join(h.number)
             net.bmc_join(h.number)
             net.storage_join(h.number)
+            net.apart([h.number], False)
             if h.state() == "paused":
                 h.resume()
             h.on()
@@ -164,6 +166,7 @@ def cases():
             found[name] = importlib.util.module_from_spec(spec)
             spec.loader.exec_module(found[name])
             found[name].GROUP = getattr(found[name], "GROUP", "ha")
+            found[name].HOSTS = getattr(found[name], "HOSTS", HOSTS)
     return found
 
 
@@ -194,6 +197,8 @@ def run_case(name, module):
     signal.signal(signal.SIGALRM, _time_up)
     signal.alarm(getattr(module, "LIMIT", 1800))
     try:
+        if module.HOSTS != len(lab.hosts):
+            raise where.LabError(f"it is for {module.HOSTS} hosts, the lab has {len(lab.hosts)}")
         lab.heal()
         if module.GROUP == "base":
             lab.destroy_all()
@@ -216,9 +221,18 @@ def run_case(name, module):
     return ok
 
 
-def run(words):
-    """Runs cases one after the other; the last line counts them. True if all passed."""
-    chosen = choose(words)
-    results = [run_case(n, m) for n, m in chosen.items()]
+def run_cases(names):
+    """Runs cases one after the other; whether each passed."""
+    known = cases()
+    return [run_case(n, known[n]) for n in names]
+
+
+def count(results):
+    """Prints the line that counts them. True if all passed."""
     print(f"lab: {results.count(True)} passed, {results.count(False)} failed", flush=True)
     return bool(results) and all(results)
+
+
+def run(words):
+    """Runs cases on the lab that is up; the last line counts them. True if all passed."""
+    return count(run_cases(choose(words)))

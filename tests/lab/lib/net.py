@@ -81,6 +81,12 @@ def join(host):
     run(["ip", "link", "set", f"tap{host}", "master", "br0"])
 
 
+def apart(hosts, yes):
+    """These hosts do not see each other (any more), but everything else: BMCs, storage."""
+    for h in hosts:
+        run(["bridge", "link", "set", "dev", f"tap{h}", "isolated", "on" if yes else "off"])
+
+
 def bmc_connected(host):
     r = run(["ip", "-o", "addr", "show", "dev", "br0"])
     return f" {where.bmc_address(host)}/" in r.stdout

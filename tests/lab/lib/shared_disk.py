@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The shared disk of xvm-had on the lab's iSCSI target: LUN 5, which no deployed guest uses."""
+"""The shared disk of xvm-had on the lab's iSCSI target: the LUN that no guest has."""
 import contextlib
 import os
 import re
 
 from . import where
 
-PATH = "/dev/lab/disk5"
+PATH = f"/dev/lab/disk{where.DISKS}"
 TIMEOUT_S = 33  # what SCSI's command timeout (30 s) leaves room for, at least
 CONFIG = "/etc/xvm-ha.yaml"
 # open-iscsi waits for 120 s by default; the shared disk's timeout must not be shorter than that.

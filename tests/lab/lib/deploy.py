@@ -42,21 +42,30 @@ def config(count, driver, guests):
     return "\n".join(lines) + "\n"
 
 
-def build(tree):
-    """Builds the tree for a dom0 and returns the folder that holds the installed files."""
-    folder = tree + "/build-lab"
+def _steps(*steps):
     with tempfile.NamedTemporaryFile("w+", suffix=".log") as log:
         try:
-            if not os.path.exists(folder + "/build.ninja"):
-                subprocess.run(["meson", "setup", folder, tree, "--prefix=/usr",
-                                "--sysconfdir=/etc"], check=True, stdout=log, stderr=log)
-            subprocess.run(["ninja", "-C", folder], check=True, stdout=log, stderr=log)
-            target = tempfile.mkdtemp(prefix="xvm-lab-deploy.")
-            subprocess.run(["meson", "install", "-C", folder, "--no-rebuild", "--strip",
-                            "--destdir", target], check=True, stdout=log, stderr=log)
+            for argv in steps:
+                subprocess.run(argv, check=True, stdout=log, stderr=log)
         except subprocess.CalledProcessError as e:
             log.seek(0)
             raise where.LabError("deploy: the build failed:\n" + log.read()[-3000:]) from e
+
+
+def compile_for(tree):
+    """Builds the tree for a dom0. Returns the build folder."""
+    folder = tree + "/build-lab"
+    if not os.path.exists(folder + "/build.ninja"):
+        _steps(["meson", "setup", folder, tree, "--prefix=/usr", "--sysconfdir=/etc"])
+    _steps(["ninja", "-C", folder])
+    return folder
+
+
+def build(tree):
+    """Builds the tree for a dom0 and returns the folder that holds the installed files."""
+    folder = compile_for(tree)
+    target = tempfile.mkdtemp(prefix="xvm-lab-deploy.")
+    _steps(["meson", "install", "-C", folder, "--no-rebuild", "--strip", "--destdir", target])
     return target
 
 

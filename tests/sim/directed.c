@@ -41,13 +41,14 @@ const struct sim_directed sim_directed[] = {
      /* echoes that took seconds arrive right before the cut; the daemon is dead: the watchdog is all */
      "10s slow-net host1 4000ms\n10s slow-net host2 4000ms\n10s slow-net host3 4000ms\n"
      "24s daemon-kill @g1\n24s cut @g1 for 30s\n60s end\n"},
-    {"old-epoch", "EPOCH", 3, 2, false, "ds", false,
-     /* what the old coordinator queued is delivered in the next ring */
-     "10s hold-tx @chair for 3s\n10200ms cmd host1 stop g1\n10300ms cmd host2 stop g2\n"
-     "10500ms reform host1\n12s reform host2\n"
-     "20s hold-tx @chair for 5s\n20100ms guest-crash g1\n20100ms cmd host3 start g1\n"
-     "20300ms cut @chair for 4s\n30s hold-tx host1 for 5s\n30s cmd host1 start g2\n"
-     "30500ms cut host1 for 3s\n50s end\n"},
+    {"two-opens", "EPOCH", 5, 1, false, "ds", true,
+     /* host1's daemon begins in the middle of an exchange that waits for host4: it hears the reports of
+      * host3 and host5, and of host2 only the open, so it opens an epoch of its own. What the others
+      * acknowledge is host2's. (host1 begins twice: the first time is why host2 does not ask for
+      * another exchange as soon as it is open) */
+     "6s cmd @chair chair host2\n14500ms daemon-kill host1 for 100ms\n"
+     "14850ms daemon-stuck host4 for 8s\n14900ms daemon-kill host1 for 100ms\n"
+     "14950ms reform host2\n14990ms hold-rx host2 for 1110ms\n40s end\n"},
     {"old-verdict", "VERDICT_RING", 3, 1, false, "ds", true,
      "10s verdict-late host1 3s\n10s verdict-late host2 3s\n10s verdict-late host3 3s\n"
      "12s cut host1 for 15s\n50s end\n"},
@@ -144,6 +145,9 @@ const struct sim_directed sim_directed[] = {
      /* facts known to host1 and host2 only; host2 forgets them while host1 is off */
      "10s cut host3\n12s guest-crash g1\n13s guest-crash g2\n16s power-off host1 for 40s\n"
      "16s wipe host2 for 500ms\n17s heal\n40s cmd host2 stop g1\n70s end\n"},
+    {"old-look", "FRESH_LOOK", 3, 1, false, "ds", true,
+     /* started by hand after that host has looked round, before anybody wants it */
+     "3990ms hand-start host3 g1\n30s end\n"},
     {"create-fails", "INC_ONCE", 3, 1, false, "ds", true,
      "3s driver host1 create fail x1\n3s driver host2 create fail x1\n"
      "3s driver host3 create fail x1\n30s end\n"},

@@ -89,8 +89,9 @@ const struct sim_directed sim_directed[] = {
      "20s cmd host1 stop g2\n20s when \"* ends g2 *\" hold-rx @not-chair for 900ms\n"
      "20s when \"* ends g2 *\" +500ms cut @not-chair for 60s\n120s end\n"},
     {"back-in-the-ring", "FENCE_MEMBER", 3, 1, false, "d", true,
-     "10s cut @g1 for 2200ms\n30s cut @g1 for 2400ms\n50s cut @g1 for 2600ms\n"
-     "70s cut @g1 for 2800ms\n100s end\n"},
+     /* the first try fails; before the next one it is back, only its daemon says nothing yet */
+     "9s fence host1 fail for 5s\n9s fence host2 fail for 5s\n9s fence host3 fail for 5s\n"
+     "10s daemon-stuck @not-chair for 10s\n10s cut @not-chair for 3s\n60s end\n"},
     {"budget", "FENCE_BUDGET", 5, 1, false, "d", true,
      "10s power-off host1 for 5s\n20s power-off host2 for 5s\n30s power-off host3 for 5s\n"
      "80s end\n"},

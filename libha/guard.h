@@ -35,6 +35,7 @@
     X(OPEN_IS_FACT,     "an open counts as a fact: the promise outranks facts")                    \
     X(DEAD_LEAVE,       "confirmed-dead hosts leave the count of acknowledgements")                \
     X(CUT,              "keepers echo a lost host's beats")                                        \
+    X(CUT_BEGIN,        "a daemon that begins takes an admission in its journal for stable")       \
     X(EMPTY_JOURNAL,    "an empty journal counts as a voter")                                      \
     X(INC_ONCE,         "an incarnation may be created twice")                                     \
     X(BOUND_SHORT,      "the bound is shorter than the lease")                                     \

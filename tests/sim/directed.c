@@ -142,6 +142,19 @@ const struct sim_directed sim_directed[] = {
       * confirmed dead */
      "9s daemon-stuck host2 for 50s\n9s daemon-stuck host3 for 500ms\n10s cut host2 for 25s\n"
      "80s end\n"},
+    {"never-admitted", "CUT_BEGIN", 3, 1, false, "s", true,
+     /* host3, empty, is confirmed dead and comes back. That it is admitted is in host1's journal and
+      * nowhere else when host1's daemon begins anew, and is silent: its keeper must not echo host3's
+      * beats to it. (host3 acknowledges the epoch, and has no time to acknowledge its admission) */
+     "6s cmd @chair chair host1\n7s cmd host1 move g1 host1 live\n10s cut host3 for 50s\n"
+     "59s journal-slow host3 400ms for 4s\n"
+     "59s when \"host1 report open host1*\" journal-slow host2 20s for 4s\n"
+     "59s when \"host1 report open host1*\" +950ms split host1 | host2 | host3\n"
+     "59s when \"host1 report open host1*\" +1s daemon-kill host1 for 300ms\n"
+     "59s when \"host1 report open host1*\" +1s daemon-kill host2 for 300ms\n"
+     "59s when \"host1 report open host1*\" +1s daemon-kill host3 for 300ms\n"
+     "59s when \"host1 report open host1*\" +2s daemon-stuck host1 for 15s\n"
+     "59s when \"host1 report open host1*\" +3s heal\n100s end\n"},
     {"wiped-voter", "EMPTY_JOURNAL", 3, 2, false, "ds", true,
      /* facts known to host1 and host2 only; host2 forgets them while host1 is off */
      "10s cut host3\n12s guest-crash g1\n13s guest-crash g2\n16s power-off host1 for 40s\n"

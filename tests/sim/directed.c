@@ -197,6 +197,11 @@ const struct sim_directed sim_directed[] = {
      /* only the coordinator, who runs g1, hears that it froze the cluster; the others go on without */
      "10s hold-rx host2 for 900ms\n10s hold-rx host3 for 900ms\n10100ms cmd host1 freeze\n"
      "10200ms cut host1 for 60s\n90s end\n"},
+    {"thawed-unbound", "FREEZE_BOUND", 2, 2, true, "p", true,
+     /* bound when it was frozen; thawed, the storage is gone, so nobody needs it. Then it is back for
+      * one of the two, who see each other no more */
+     "40s cmd @chair freeze\n45s disk-all-lost for 100s\n60s cmd @chair thaw\n"
+     "79900ms disk-back @g2\n80s cut @g1 for 60s\n150s end\n"},
     {"thaw-unheard", "THAW_ARMED", 3, 1, false, "s", true,
      /* nobody hears that it has disarmed its watchdog, and it does not hear of the thaw */
      "10s cmd host2 freeze\n10s when \"host1 report freeze host1*\" hold-tx host1 for 90s\n"

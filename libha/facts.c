@@ -175,8 +175,9 @@ static bool note_fits(const struct ha_host_fact *h, const struct ha_fact *f)
  * void. */
 static bool disk_fits(const struct ha_facts *facts, const struct ha_fact *f)
 {
+    bool frozen = facts->frozen && HA_GUARD(facts, FREEZE_DISK);
     if (f->kind == HA_FACT_DISK)
-        return !facts->frozen && facts->disk_gen < UINT32_MAX && facts->disk_on != (f->level == 1) &&
+        return !frozen && facts->disk_gen < UINT32_MAX && facts->disk_on != (f->level == 1) &&
                (f->level == 0 || (f->level == 1 && f->lease_ms > 0));
     const struct ha_host_fact *h = ha_facts_host(facts, f->host);
     return h && h->state == HA_HOST_IN && ha_uuid_eq(&h->boot, &f->boot) && facts->disk_on &&

@@ -66,9 +66,10 @@
     X(DISK_FLOOR,       "a host says that it needs the disk before its earlier lease is over")     \
     X(DISK_DUEL,        "two hosts fence each other without having looked at the disk")            \
     X(STRONG_RULES,     "guests are placed against strong rules")                                  \
-    X(BOTH_ENDS,        "a guest under way counts at its target only")                                \
+    X(BOTH_ENDS,        "a guest under way counts at its target only")                            \
     X(FREEZE_STABLE,    "a host freezes on a fact that may be dropped")                            \
     X(FREEZE_BOUND,     "what a host said of the disk before a freeze counts after it")            \
+    X(FREEZE_DISK,      "it is decided while frozen that the disk is needed")                      \
     X(THAW_ARMED,       "a host that was frozen counts as armed although it did not say so")       \
     X(THAW_LOOK,        "guests are started after a thaw before everybody looked round")
 /* clang-format on */

@@ -42,10 +42,10 @@ const struct sim_directed sim_directed[] = {
      "10s slow-net host1 4000ms\n10s slow-net host2 4000ms\n10s slow-net host3 4000ms\n"
      "24s daemon-kill @g1\n24s cut @g1 for 30s\n60s end\n"},
     {"two-opens", "EPOCH", 5, 1, false, "ds", true,
-     /* host1's daemon begins in the middle of an exchange that waits for host4: it hears the reports of
-      * host3 and host5, and of host2 only the open, so it opens an epoch of its own. What the others
-      * acknowledge is host2's. (host1 begins twice: the first time is why host2 does not ask for
-      * another exchange as soon as it is open) */
+     /* host1's daemon begins in the middle of an exchange that waits for host4: it hears the
+      * reports of host3 and host5, and of host2 only the open, so it opens an epoch of its own.
+      * What the others acknowledge is host2's. (host1 begins twice: the first time is why host2
+      * does not ask for another exchange as soon as it is open) */
      "6s cmd @chair chair host2\n14500ms daemon-kill host1 for 100ms\n"
      "14850ms daemon-stuck host4 for 8s\n14900ms daemon-kill host1 for 100ms\n"
      "14950ms reform host2\n14990ms hold-rx host2 for 1110ms\n40s end\n"},
@@ -143,9 +143,10 @@ const struct sim_directed sim_directed[] = {
      "9s daemon-stuck host2 for 50s\n9s daemon-stuck host3 for 500ms\n10s cut host2 for 25s\n"
      "80s end\n"},
     {"never-admitted", "CUT_BEGIN", 3, 1, false, "s", true,
-     /* host3, empty, is confirmed dead and comes back. That it is admitted is in host1's journal and
-      * nowhere else when host1's daemon begins anew, and is silent: its keeper must not echo host3's
-      * beats to it. (host3 acknowledges the epoch, and has no time to acknowledge its admission) */
+     /* host3, empty, is confirmed dead and comes back. That it is admitted is in host1's journal
+      * and nowhere else when host1's daemon begins anew, and is silent: its keeper must not echo
+      * host3's beats to it. (host3 acknowledges the epoch, and has no time to acknowledge its
+      * admission) */
      "6s cmd @chair chair host1\n7s cmd host1 move g1 host1 live\n10s cut host3 for 50s\n"
      "59s journal-slow host3 400ms for 4s\n"
      "59s when \"host1 report open host1*\" journal-slow host2 20s for 4s\n"
@@ -198,10 +199,13 @@ const struct sim_directed sim_directed[] = {
      "10s hold-rx host2 for 900ms\n10s hold-rx host3 for 900ms\n10100ms cmd host1 freeze\n"
      "10200ms cut host1 for 60s\n90s end\n"},
     {"thawed-unbound", "FREEZE_BOUND", 2, 2, true, "p", true,
-     /* bound when it was frozen; thawed, the storage is gone, so nobody needs it. Then it is back for
-      * one of the two, who see each other no more */
+     /* bound when it was frozen; thawed, the storage is gone, so nobody needs it. Then it is back
+      * for one of the two, who see each other no more */
      "40s cmd @chair freeze\n45s disk-all-lost for 100s\n60s cmd @chair thaw\n"
      "79900ms disk-back @g2\n80s cut @g1 for 60s\n150s end\n"},
+    {"bound-while-frozen", "FREEZE_DISK", 2, 2, true, "p", true,
+     /* frozen, nothing ends a host that loses the disk, so it must not count as bound */
+     "40s cmd @chair freeze\n50s disk-lost @g1 for 50s\n110s cmd @chair thaw\n150s end\n"},
     {"thaw-unheard", "THAW_ARMED", 3, 1, false, "s", true,
      /* nobody hears that it has disarmed its watchdog, and it does not hear of the thaw */
      "10s cmd host2 freeze\n10s when \"host1 report freeze host1*\" hold-tx host1 for 90s\n"
@@ -243,8 +247,9 @@ const struct sim_directed sim_directed[] = {
     {"floor", "DISK_FLOOR", 2, 2, true, "p", true,
      "40s disk-all-lost for 12s\n54s disk-lost @g1 for 60s\n54s cut @g1 for 60s\n150s end\n"},
     {"blind-duel", "DISK_DUEL", 2, 2, true, "p", true,
-     /* host1, which has the more important guest, is first; its pill is not read, for host2 has lost
-      * the disk; in its turn host2 would have host1 switched off, and reads the pill right after */
+     /* host1, which has the more important guest, is first; its pill is not read, for host2 has
+      * lost the disk; in its turn host2 would have host1 switched off, and reads the pill right
+      * after */
      "8s cmd @chair move g2 host1 live\n30s fence host1 slow 1700ms\n"
      "40s disk-lost host2 for 11800ms\n40s cut host1 for 60s\n110s end\n"},
     {"apart", "STRONG_RULES", 3, 2, false, "ds", true,

@@ -4,9 +4,9 @@
 
 mutants.py SIMULATOR [--jobs N] [--seeds N] [--only NAME,...]
 
-SIMULATOR is xvmha-sim-mutable. For each mutant its own directed schedules are tried first, each of which
-must find it; then random seeds (--seeds; campaigns want many). Prints mutant -> how it was found -> seeds
-needed -> invariant. Exit 0: all were found, and no schedule has lost its aim.
+SIMULATOR is xvmha-sim-mutable. For each mutant its own directed schedules are tried first, each of
+which must find it; then random seeds (--seeds; campaigns want many). Prints mutant -> how it was
+found -> seeds needed -> invariant. Exit 0: all were found, and no schedule has lost its aim.
 """
 import argparse
 import re
@@ -68,7 +68,8 @@ def main():
                 print(f'{mutant:18} NOT FOUND in {args.seeds} seeds', flush=True)
                 missed.append(mutant)
             for bias in blind:
-                print(f'{mutant}: its schedule {bias} finds nothing any more; aim it again', flush=True)
+                print(f'{mutant}: its schedule {bias} finds nothing any more; aim it again',
+                      flush=True)
             lost += len(blind)
     print(f'{len(mutants) - len(missed)} of {len(mutants)} mutants found')
     return 1 if missed or lost else 0

@@ -193,7 +193,8 @@ static bool needed(struct ha *ha)
 
 void ha_decide_disk(struct ha *ha)
 {
-    if (ha->prop.frozen) { /* whoever freezes also ends the need for the disk (apply_freeze) */
+    /* whoever freezes also ends the need for the disk (apply_freeze) */
+    if (ha->prop.frozen && HA_GUARD(ha, FREEZE_DISK)) {
         ha->disk_none_since = ha->disk_some_since = 0;
         return;
     }

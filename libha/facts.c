@@ -175,8 +175,9 @@ static bool note_fits(const struct ha_host_fact *h, const struct ha_fact *f)
  * void. */
 static bool disk_fits(const struct ha_facts *facts, const struct ha_fact *f)
 {
+    bool frozen = facts->frozen && HA_GUARD(facts, FREEZE_DISK);
     if (f->kind == HA_FACT_DISK)
-        return !facts->frozen && facts->disk_gen < UINT32_MAX && facts->disk_on != (f->level == 1) &&
+        return !frozen && facts->disk_gen < UINT32_MAX && facts->disk_on != (f->level == 1) &&
                (f->level == 0 || (f->level == 1 && f->lease_ms > 0));
     const struct ha_host_fact *h = ha_facts_host(facts, f->host);
     return h && h->state == HA_HOST_IN && ha_uuid_eq(&h->boot, &f->boot) && facts->disk_on &&
@@ -463,7 +464,8 @@ static void apply_disk(struct ha_facts *facts, const struct ha_fact *f)
 
 /* Frozen hosts go without watchdog and lease, so from here on no time that passes proves anything
  * about the lives that are here, until each of them says that it is armed again. Nor does a poison
- * pill: nobody needs the shared disk any more, until that is decided anew, after the thaw. */
+ * pill: nobody needs the shared disk any more, until that is decided anew, after the thaw, and what
+ * they said of it is void by then (schedule thawed-unbound). */
 static void apply_freeze(struct ha_facts *facts, uint64_t index)
 {
     facts->frozen = true;
@@ -472,14 +474,15 @@ static void apply_freeze(struct ha_facts *facts, uint64_t index)
     for (size_t i = 0; i < facts->nhosts; i++) {
         facts->hosts[i].unarmed = true;
         facts->hosts[i].armed = false;
-        facts->hosts[i].disk_ms = 0;
+        if (HA_GUARD(facts, FREEZE_BOUND))
+            facts->hosts[i].disk_ms = 0;
     }
     if (!facts->disk_on)
         return;
     facts->disk_on = false;
     facts->disk_ms = 0;
     facts->disk_id = (struct ha_uuid){{0}};
-    facts->disk_gen++;
+    facts->disk_gen += HA_GUARD(facts, FREEZE_BOUND);
 }
 
 static void apply_cluster(struct ha_facts *facts, const struct ha_fact *f, uint64_t index)

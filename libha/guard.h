@@ -35,6 +35,7 @@
     X(OPEN_IS_FACT,     "an open counts as a fact: the promise outranks facts")                    \
     X(DEAD_LEAVE,       "confirmed-dead hosts leave the count of acknowledgements")                \
     X(CUT,              "keepers echo a lost host's beats")                                        \
+    X(CUT_BEGIN,        "a daemon that begins takes an admission in its journal for stable")       \
     X(EMPTY_JOURNAL,    "an empty journal counts as a voter")                                      \
     X(INC_ONCE,         "an incarnation may be created twice")                                     \
     X(BOUND_SHORT,      "the bound is shorter than the lease")                                     \
@@ -65,8 +66,10 @@
     X(DISK_FLOOR,       "a host says that it needs the disk before its earlier lease is over")     \
     X(DISK_DUEL,        "two hosts fence each other without having looked at the disk")            \
     X(STRONG_RULES,     "guests are placed against strong rules")                                  \
-    X(BOTH_ENDS,        "a guest under way counts at its target only")\
+    X(BOTH_ENDS,        "a guest under way counts at its target only")                            \
     X(FREEZE_STABLE,    "a host freezes on a fact that may be dropped")                            \
+    X(FREEZE_BOUND,     "what a host said of the disk before a freeze counts after it")            \
+    X(FREEZE_DISK,      "it is decided while frozen that the disk is needed")                      \
     X(THAW_ARMED,       "a host that was frozen counts as armed although it did not say so")       \
     X(THAW_LOOK,        "guests are started after a thaw before everybody looked round")
 /* clang-format on */

@@ -278,7 +278,7 @@ bool ha_is_cut(const struct ha *ha, const struct ha_host_fact *h)
 {
     if (h->state == HA_HOST_LOST || h->state == HA_HOST_FENCING || h->state == HA_HOST_DEAD)
         return true;
-    if (!ha->stable_known)
+    if (!ha->stable_known && HA_GUARD(ha, CUT_BEGIN))
         return h->lost_here;
     const struct ha_host_fact *s = ha_facts_host(&ha->stable, h->node);
     return s && ha_uuid_eq(&s->boot, &h->boot) &&

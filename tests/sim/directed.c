@@ -30,23 +30,25 @@ const struct sim_directed sim_directed[] = {
     {"act-tentative", "ACT_TENTATIVE", 3, 1, false, "ds", true,
      "10s journal-slow host1 2s for 20s\n10s journal-slow host2 2s for 20s\n"
      "10s journal-slow host3 2s for 20s\n11s cmd host1 move g1 @not-g1 live\n50s end\n"},
-    {"no-lease", "LEASE_UNPAUSE", 3, 3, false, "d", true,
-     /* without its keeper a host has no lease, and must not be given guests' lives */
-     "0s no-watchdog host1\n0s no-watchdog host2\n0s no-watchdog host3\n"
-     "10s keeper-kill host2 for 40s\n22s guest-crash g1\n22s guest-crash g2\n22s guest-crash g3\n"
-     "24s guest-crash g1\n24s guest-crash g2\n24s guest-crash g3\n60s end\n"},
+    {"no-lease", "LEASE_UNPAUSE", 3, 1, false, "d", true,
+     /* it hears that it was given the guest, and that this is stable, when its lease is over */
+     "6s cmd @chair chair host3\n7s cmd host1 move g1 host1 live\n9s fence host1 fail for 60s\n"
+     "10s guest-crash g1\n"
+     "10s when \"* report guest-assigned host1 g1*\" daemon-stuck host1 for 12s\n"
+     "10s when \"* report guest-assigned host1 g1*\" +100ms cut host1 for 30s\n60s end\n"},
     {"own-delivery", "ECHO", 3, 1, false, "s", true, "10s cut @g1 for 40s\n60s end\n"},
     {"late-echoes", "SEND_TIME", 3, 1, false, "s", true,
      /* echoes that took seconds arrive right before the cut; the daemon is dead: the watchdog is all */
      "10s slow-net host1 4000ms\n10s slow-net host2 4000ms\n10s slow-net host3 4000ms\n"
      "24s daemon-kill @g1\n24s cut @g1 for 30s\n60s end\n"},
-    {"old-epoch", "EPOCH", 3, 2, false, "ds", false,
-     /* what the old coordinator queued is delivered in the next ring */
-     "10s hold-tx @chair for 3s\n10200ms cmd host1 stop g1\n10300ms cmd host2 stop g2\n"
-     "10500ms reform host1\n12s reform host2\n"
-     "20s hold-tx @chair for 5s\n20100ms guest-crash g1\n20100ms cmd host3 start g1\n"
-     "20300ms cut @chair for 4s\n30s hold-tx host1 for 5s\n30s cmd host1 start g2\n"
-     "30500ms cut host1 for 3s\n50s end\n"},
+    {"two-opens", "EPOCH", 5, 1, false, "ds", true,
+     /* host1's daemon begins in the middle of an exchange that waits for host4: it hears the
+      * reports of host3 and host5, and of host2 only the open, so it opens an epoch of its own.
+      * What the others acknowledge is host2's. (host1 begins twice: the first time is why host2
+      * does not ask for another exchange as soon as it is open) */
+     "6s cmd @chair chair host2\n14500ms daemon-kill host1 for 100ms\n"
+     "14850ms daemon-stuck host4 for 8s\n14900ms daemon-kill host1 for 100ms\n"
+     "14950ms reform host2\n14990ms hold-rx host2 for 1110ms\n40s end\n"},
     {"old-verdict", "VERDICT_RING", 3, 1, false, "ds", true,
      "10s verdict-late host1 3s\n10s verdict-late host2 3s\n10s verdict-late host3 3s\n"
      "12s cut host1 for 15s\n50s end\n"},
@@ -64,7 +66,9 @@ const struct sim_directed sim_directed[] = {
      "18s journal-slow host2 900ms for 5s\n18100ms reform host2\n18200ms daemon-kill host2 for 50ms\n"
      "40s end\n"},
     {"late-result", "LOSS_NUMBER", 3, 2, false, "ds", true,
-     "10s fence @g1 late\n10s cut @g1 for 8s\n22s cut @g1 for 8s\n40s cut @g1 for 12s\n70s end\n"},
+     /* what the device said of the first loss must not count for the second one */
+     "10s power-off @not-chair for 11s\n40s fence host1 slow 5s\n40s fence host2 slow 5s\n"
+     "40s fence host3 slow 5s\n41s power-off @not-chair for 11s\n70s end\n"},
     {"bound-of-four", "BOUND_TWO_NODE", 4, 1, true, "ds", true,
      "9s fence @g1 fail\n10s cut @g1 for 40s\n70s end\n"},
     {"two-hosts-split", "-", 2, 1, true, "ds", true,
@@ -80,13 +84,14 @@ const struct sim_directed sim_directed[] = {
      "30s cmd host2 enable g1\n60s end\n"},
     {"duel", "DUEL_TURN", 2, 1, true, "d", true, "10s cut host1 for 60s\n110s end\n"},
     {"turn-halfway", "DUEL_STEP", 2, 2, true, "d", true,
-     /* the more important guest ends; only one host hears that the turns change */
-     "8s fence host1 slow 2s\n8s fence host2 slow 2s\n9s cmd host1 stop g2\n"
-     "9s when \"host1 ends g2 *\" hold-rx host2 for 900ms\n"
-     "9s when \"host1 ends g2 *\" +500ms cut host2 for 60s\n110s end\n"},
+     /* the more important guest ends; only the coordinator hears that the turns change */
+     "8s fence host1 slow 2s\n8s fence host2 slow 2s\n9s cmd host1 move g2 @not-chair live\n"
+     "20s cmd host1 stop g2\n20s when \"* ends g2 *\" hold-rx @not-chair for 900ms\n"
+     "20s when \"* ends g2 *\" +500ms cut @not-chair for 60s\n120s end\n"},
     {"back-in-the-ring", "FENCE_MEMBER", 3, 1, false, "d", true,
-     "10s cut @g1 for 2200ms\n30s cut @g1 for 2400ms\n50s cut @g1 for 2600ms\n"
-     "70s cut @g1 for 2800ms\n100s end\n"},
+     /* the first try fails; before the next one it is back, only its daemon says nothing yet */
+     "9s fence host1 fail for 5s\n9s fence host2 fail for 5s\n9s fence host3 fail for 5s\n"
+     "10s daemon-stuck @not-chair for 10s\n10s cut @not-chair for 3s\n60s end\n"},
     {"budget", "FENCE_BUDGET", 5, 1, false, "d", true,
      "10s power-off host1 for 5s\n20s power-off host2 for 5s\n30s power-off host3 for 5s\n"
      "80s end\n"},
@@ -117,12 +122,12 @@ const struct sim_directed sim_directed[] = {
     {"quorum-gained", "HOLD_OFF", 3, 2, false, "ds", true,
      /* rings merge one by one: the third is only late */
      "10s split host1 | host2 | host3\n20s split host1 host2 | host3\n22s heal\n50s end\n"},
-    {"hollow-open", "OPEN_IS_FACT", 3, 1, false, "ds", false,
-     /* an open that only one has delivered must not outrank the others' facts */
-     "10s hold-rx host2 for 900ms\n10s hold-rx host3 for 900ms\n10100ms reform host1\n"
-     "10200ms split host1 | host2 host3\n13s guest-crash g1\n16s split host1 host2 | host3\n"
-     "16s hold-rx host2 for 3s\n20s split host1 | host2 host3\n24s guest-crash g1\n"
-     "28s split host1 host2 | host3\n32s guest-crash g1\n34s heal\n60s end\n"},
+    {"hollow-open", "OPEN_IS_FACT", 3, 1, false, "ds", true,
+     /* an open that only one has delivered must not outrank the others' facts; of two epochs with
+      * one number the one of the higher node is the higher one */
+     "6s cmd @chair chair host3\n9s fence host3 fail for 40s\n"
+     "10s hold-rx host1 for 900ms\n10s hold-rx host2 for 900ms\n10100ms reform host3\n"
+     "10200ms cut host3 for 10s\n14s cmd host1 stop g1\n60s end\n"},
     {"dead-count", "DEAD_LEAVE", 5, 1, false, "d", true,
      /* two are fenced; a fact reaches two of the other three; the third forgets it and founds a majority
       * with those that come back */
@@ -137,10 +142,27 @@ const struct sim_directed sim_directed[] = {
       * confirmed dead */
      "9s daemon-stuck host2 for 50s\n9s daemon-stuck host3 for 500ms\n10s cut host2 for 25s\n"
      "80s end\n"},
+    {"never-admitted", "CUT_BEGIN", 3, 1, false, "s", true,
+     /* host3, empty, is confirmed dead and comes back. That it is admitted is in host1's journal
+      * and nowhere else when host1's daemon begins anew, and is silent: its keeper must not echo
+      * host3's beats to it. (host3 acknowledges the epoch, and has no time to acknowledge its
+      * admission) */
+     "6s cmd @chair chair host1\n7s cmd host1 move g1 host1 live\n10s cut host3 for 50s\n"
+     "59s journal-slow host3 400ms for 4s\n"
+     "59s when \"host1 report open host1*\" journal-slow host2 20s for 4s\n"
+     "59s when \"host1 report open host1*\" +950ms split host1 | host2 | host3\n"
+     "59s when \"host1 report open host1*\" +1s daemon-kill host1 for 300ms\n"
+     "59s when \"host1 report open host1*\" +1s daemon-kill host2 for 300ms\n"
+     "59s when \"host1 report open host1*\" +1s daemon-kill host3 for 300ms\n"
+     "59s when \"host1 report open host1*\" +2s daemon-stuck host1 for 15s\n"
+     "59s when \"host1 report open host1*\" +3s heal\n100s end\n"},
     {"wiped-voter", "EMPTY_JOURNAL", 3, 2, false, "ds", true,
      /* facts known to host1 and host2 only; host2 forgets them while host1 is off */
      "10s cut host3\n12s guest-crash g1\n13s guest-crash g2\n16s power-off host1 for 40s\n"
      "16s wipe host2 for 500ms\n17s heal\n40s cmd host2 stop g1\n70s end\n"},
+    {"old-look", "FRESH_LOOK", 3, 1, false, "ds", true,
+     /* started by hand after that host has looked round, before anybody wants it */
+     "3990ms hand-start host3 g1\n30s end\n"},
     {"create-fails", "INC_ONCE", 3, 1, false, "ds", true,
      "3s driver host1 create fail x1\n3s driver host2 create fail x1\n"
      "3s driver host3 create fail x1\n30s end\n"},
@@ -166,18 +188,24 @@ const struct sim_directed sim_directed[] = {
      "10s journal-slow host3 5s for 20s\n11s guest-crash g1\n12s cmd host1 stop g2\n"
      "13s all-off for 1s\n40s cmd host2 stop g1\n70s end\n"},
     {"source-lost", "FENCE_FIRST", 3, 1, false, "d", true,
-     /* prepared at the target; the source, cut off, may not know */
-     "9s fence host1 fail for 30s\n9s fence host2 fail for 30s\n9s fence host3 fail for 30s\n"
-     "9s cmd host1 move g1 @not-g1 live\n9s when \"* suspended g1 for host2\" +49ms hold-tx host2 for 4s\n"
-     "9s when \"* suspended g1 for host1\" +49ms hold-tx host1 for 4s\n"
-     "9s when \"* suspended g1 for host3\" +49ms hold-tx host3 for 4s\n"
-     "9s when \"host1 suspended g1 *\" +60ms cut host1 for 30s\n"
-     "9s when \"host2 suspended g1 *\" +60ms cut host2 for 30s\n"
-     "9s when \"host3 suspended g1 *\" +60ms cut host3 for 30s\n70s end\n"},
+     /* prepared at the target, which says so when the source is lost: the source, cut off, may not
+      * know; the coordinator is neither of them */
+     "6s cmd @chair chair host3\n7s cmd host1 move g1 host1 live\n9s fence host1 fail for 30s\n"
+     "9s driver host1 send late\n9s cmd host1 move g1 host2 live\n"
+     "9s when \"host1 suspended g1 *\" +49ms hold-tx host1 for 4s\n"
+     "9s when \"host1 suspended g1 *\" +60ms cut host1 for 30s\n70s end\n"},
     {"freeze-tentative", "FREEZE_STABLE", 3, 1, false, "s", true,
      /* only the coordinator, who runs g1, hears that it froze the cluster; the others go on without */
      "10s hold-rx host2 for 900ms\n10s hold-rx host3 for 900ms\n10100ms cmd host1 freeze\n"
      "10200ms cut host1 for 60s\n90s end\n"},
+    {"thawed-unbound", "FREEZE_BOUND", 2, 2, true, "p", true,
+     /* bound when it was frozen; thawed, the storage is gone, so nobody needs it. Then it is back
+      * for one of the two, who see each other no more */
+     "40s cmd @chair freeze\n45s disk-all-lost for 100s\n60s cmd @chair thaw\n"
+     "79900ms disk-back @g2\n80s cut @g1 for 60s\n150s end\n"},
+    {"bound-while-frozen", "FREEZE_DISK", 2, 2, true, "p", true,
+     /* frozen, nothing ends a host that loses the disk, so it must not count as bound */
+     "40s cmd @chair freeze\n50s disk-lost @g1 for 50s\n110s cmd @chair thaw\n150s end\n"},
     {"thaw-unheard", "THAW_ARMED", 3, 1, false, "s", true,
      /* nobody hears that it has disarmed its watchdog, and it does not hear of the thaw */
      "10s cmd host2 freeze\n10s when \"host1 report freeze host1*\" hold-tx host1 for 90s\n"
@@ -192,9 +220,10 @@ const struct sim_directed sim_directed[] = {
      "40s disk-lost @g1 for 60s\n40s cut @g1 for 60s\n110s end\n"},
     {"slow-cycle", "DISK_START", 2, 2, true, "p", true,
      /* the cycle that is under way when the pill is written ends much later, and is the last one;
-      * the daemon is dead: the watchdog is all */
-     "39500ms cut host2 for 90s\n41s disk-slow host2 9s for 90s\n45s daemon-kill host2 for 90s\n"
-     "40s when \"* pill for host2 written\" +9600ms disk-lost host2 for 60s\n140s end\n"},
+      * the daemon is dead: the watchdog is all. Who has the more important g2 is first to fence */
+     "39500ms cut @not-g2 for 90s\n41s disk-slow @not-g2 9s for 90s\n"
+     "45s daemon-kill @not-g2 for 90s\n"
+     "40s when \"* pill for * written\" +9600ms disk-lost @not-g2 for 60s\n140s end\n"},
     {"bitter-pill", "DISK_PILL", 2, 1, true, "p", true, "40s cut @g1 for 60s\n110s end\n"},
     {"not-bound", "DISK_BOUND", 2, 2, true, "p", true,
      /* storage is gone and nobody needs it; then it is back for one of the two, who see each other
@@ -207,19 +236,22 @@ const struct sim_directed sim_directed[] = {
      "40s when \"host1 report shared-disk host1*answered*\" +1400ms cut host1 for 60s\n"
      "40s when \"host1 report shared-disk host1*answered*\" +1600ms disk-back host2\n130s end\n"},
     {"heard-when-lost", "DISK_LOST_KEEPS", 2, 2, true, "p", true,
-     /* back in the ring while the pill has its time, it hears that nobody needs the disk */
-     "39s fence host2 fail for 20s\n40s cut host1 for 14s\n50s disk-lost host1 for 60s\n"
-     "40s when \"host2 pill for host1 written\" disk-lost host2 for 15s\n110s end\n"},
+     /* back in the ring while the pill has its time, it hears that nobody needs the disk. host1 has
+      * the more important guest, is first to fence, and cannot */
+     "8s cmd @chair move g2 host1 live\n39s fence host2 fail for 20s\n40s cut host1 for 14s\n"
+     "50s disk-lost host1 for 60s\n"
+     "45s when \"host2 pill for host1 written\" disk-lost host2 for 15s\n110s end\n"},
     {"old-word", "DISK_GEN", 2, 2, true, "p", true,
-     "40s disk-all-lost for 12s\n51900ms hold-rx @g1 for 2s\n53300ms disk-lost @g1 for 60s\n"
-     "53400ms cut @g1 for 60s\n120s end\n"},
+     "40s disk-all-lost for 12s\n51900ms hold-rx @g2 for 2s\n53300ms disk-lost @g2 for 60s\n"
+     "53400ms cut @g2 for 60s\n120s end\n"},
     {"floor", "DISK_FLOOR", 2, 2, true, "p", true,
      "40s disk-all-lost for 12s\n54s disk-lost @g1 for 60s\n54s cut @g1 for 60s\n150s end\n"},
     {"blind-duel", "DISK_DUEL", 2, 2, true, "p", true,
-     /* host1's pill is not read, for host2 has lost the disk; in its turn it would have host1
-      * switched off, and reads the pill right after that */
-     "30s fence host1 slow 1700ms\n40s disk-lost host2 for 11800ms\n40s cut host1 for 60s\n"
-     "110s end\n"},
+     /* host1, which has the more important guest, is first; its pill is not read, for host2 has
+      * lost the disk; in its turn host2 would have host1 switched off, and reads the pill right
+      * after */
+     "8s cmd @chair move g2 host1 live\n30s fence host1 slow 1700ms\n"
+     "40s disk-lost host2 for 11800ms\n40s cut host1 for 60s\n110s end\n"},
     {"apart", "STRONG_RULES", 3, 2, false, "ds", true,
      /* both would like the same host, and must be apart */
      "12s guest-crash g1\n20s power-off host1 for 20s\n60s end\n"},

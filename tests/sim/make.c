@@ -469,6 +469,8 @@ static bool make_directed(const struct sim_directed *d, struct sim_run *run)
     run->setup.calm = d->calm;
     run->setup.host_memory_kib = (uint64_t)shape.fit * GUEST_KIB;
     run->setup.boot_ms = 8000;
+    if (strcmp(d->name, "old-look") == 0)
+        run->setup.look_ms = 4000;
     run->setup.faults_ms = 60000;
     run->setup.settle_ms = 240000;
     char error[300];

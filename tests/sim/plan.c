@@ -330,17 +330,24 @@ static bool has_copy(const struct sim_host *h, int guest, bool running)
     return false;
 }
 
-/* Who is meant by @g1, @not-g1, @chair at this moment. SIM_NO_HOST: nobody. */
+static bool coordinates(const struct sim_world *w, const struct sim_host *h)
+{
+    struct ha_status st = {0};
+    if (h->ha)
+        ha_status(h->ha, sim_clock(w, h), &st);
+    return st.phase == HA_PHASE_OPEN && st.coordinator == h->node;
+}
+
+/* Who is meant by @g1, @not-g1, @chair, @not-chair at this moment. SIM_NO_HOST: nobody. */
 static uint8_t resolve(const struct sim_world *w, uint8_t host)
 {
     if (host < w->nhosts || host == SIM_NO_HOST)
         return host;
     for (unsigned i = 0; i < w->nhosts; i++) {
         const struct sim_host *h = &w->hosts[i];
-        struct ha_status st = {0};
-        if (host == SIM_HOST_CHAIR && h->ha)
-            ha_status(h->ha, sim_clock(w, h), &st);
-        if (host == SIM_HOST_CHAIR && st.phase == HA_PHASE_OPEN && st.coordinator == h->node)
+        if (host == SIM_HOST_CHAIR && coordinates(w, h))
+            return (uint8_t)i;
+        if (host == SIM_HOST_NOT_CHAIR && h->ha && !coordinates(w, h))
             return (uint8_t)i;
         if (host >= SIM_HOST_NOT_OF && !has_copy(h, host - SIM_HOST_NOT_OF, false))
             return (uint8_t)i;

@@ -212,13 +212,15 @@ static const char *name_of(const struct named *names, int value)
 /* ------------------------------------------------------------------------------------ reading */
 
 /* A host's name; or @g1: whoever runs g1 then; @not-g1: the first host without a copy of it;
- * @chair: the coordinator. */
+ * @chair: the coordinator; @not-chair: the first one that is not. */
 static int any_host_of(const struct line *l, const char *word)
 {
     if (word[0] != '@')
         return host_of(l, word);
     if (strcmp(word, "@chair") == 0)
         return SIM_HOST_CHAIR;
+    if (strcmp(word, "@not-chair") == 0)
+        return SIM_HOST_NOT_CHAIR;
     bool not = strncmp(word, "@not-", 5) == 0;
     int g = guest_of(l, word + (not ? 5 : 1));
     return g < 0 ? -1 : g + (not ? SIM_HOST_NOT_OF : SIM_HOST_OF);
@@ -241,11 +243,12 @@ static void read_sides(struct line *l, struct sim_op *op)
             l->at++;
             continue;
         }
-        uint8_t h = read_host(l);
-        if (!l->error)
-            op->comp[h] = side;
-        else
+        int h = host_of(l, next(l));
+        if (h < 0) {
+            l->error = "expected a host by its name";
             return;
+        }
+        op->comp[h] = side;
     }
 }
 
@@ -406,6 +409,8 @@ static void write_host(FILE *f, const struct ha_config *config, uint8_t h)
         fprintf(f, " %s", config->hosts[h].name);
     else if (h == SIM_HOST_CHAIR)
         fprintf(f, " @chair");
+    else if (h == SIM_HOST_NOT_CHAIR)
+        fprintf(f, " @not-chair");
     else if (h >= SIM_HOST_NOT_OF)
         fprintf(f, " @not-%s", guest_name(config, h - SIM_HOST_NOT_OF));
     else

@@ -27,6 +27,7 @@ enum {
     SIM_HOST_OF = 64,     /* + guest: whoever runs it when the op is done */
     SIM_HOST_NOT_OF = 96, /* + guest: the first host without a copy of it */
     SIM_HOST_CHAIR = 60,  /* the coordinator */
+    SIM_HOST_NOT_CHAIR = 61, /* the first host that runs and is not the coordinator */
 };
 
 #define SIM_MS(ms) ((sim_us)(ms)*1000)

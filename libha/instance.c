@@ -226,6 +226,7 @@ static void put_guest(const struct ha *ha, const struct ha_facts *facts, uint32_
                                 .on = outcome(facts, g, c && c->external, l),
                                 .run = should_run(ha, facts, i)};
     p->allowed = allowed(facts, c) & ~l->closed;
+    p->content = ha->config->placement.failback == HA_FAILBACK_MAINTENANCE && !g->home;
     put_wishes(ha, facts, i, l, p);
     if (p->on >= 0 && (!ha_guest_settled(ha, facts, i) || !c || c->external)) {
         /* whatever is under way goes on; whom nobody reaches stays, and who has another captain */
@@ -242,6 +243,35 @@ static void put_guest(const struct ha *ha, const struct ha_facts *facts, uint32_
     bool live = ha_guest_move(g, c, must) != HA_MOVE_NORMAL;
     p->move =
         live && (must || ha->config->placement.rebalance) ? HA_PLAN_MOVE_LIVE : HA_PLAN_MOVE_NORMAL;
+}
+
+/* Does the rule allow a and b where they are? */
+static bool is_kept(const struct ha_plan_rule *r, const struct ha_plan_guest *a,
+                    const struct ha_plan_guest *b)
+{
+    if (a->on < 0 || b->on < 0)
+        return true;
+    bool same = r->domain ? r->domain[a->on] == r->domain[b->on] : a->on == b->on;
+    return same == (r->kind == HA_PLAN_TOGETHER);
+}
+
+/* `rebalance: no` is about making room. Guests that are against a strong rule where they are, since
+ * it is new or they were started by hand, have to leave, and do so alive. */
+static void free_rule_breakers(const struct ha *ha, const struct ha_facts *facts, struct ha_live *l)
+{
+    for (size_t r = 0; r < l->in.nrules; r++) {
+        const struct ha_plan_rule *rule = &l->rules[r];
+        for (size_t i = 0; rule->strength != HA_PLAN_WEAK && i < rule->nguests; i++) {
+            struct ha_plan_guest *p = &l->guests[rule->guests[i]];
+            const struct ha_guest_fact *g = &facts->guests[rule->guests[i]];
+            const struct ha_guest_config *c = ha_guest_config(ha, rule->guests[i]);
+            bool against = false;
+            for (size_t k = 0; k < rule->nguests; k++)
+                against |= k != i && !is_kept(rule, p, &l->guests[rule->guests[k]]);
+            if (against && !p->keep && ha_guest_move(g, c, true) != HA_MOVE_NORMAL)
+                p->move = HA_PLAN_MOVE_LIVE;
+        }
+    }
 }
 
 /* Nobody is moved because a host has less memory than was thought; and one that takes no guests and
@@ -332,7 +362,8 @@ static uint64_t hash_guest(uint64_t hash, const struct ha_plan_guest *p)
 {
     uint64_t what[4] = {p->memory_kib, p->allowed, (uint64_t)(uint32_t)p->priority,
                         (uint64_t)(uint32_t)p->on << 32 | (uint64_t)p->run << 2 |
-                            (uint64_t)p->keep << 1 | (p->move == HA_PLAN_MOVE_LIVE)};
+                            (uint64_t)p->content << 3 | (uint64_t)p->keep << 1 |
+                            (p->move == HA_PLAN_MOVE_LIVE)};
     hash = MIX(hash, what);
     for (size_t i = 0; i < p->nprefer; i++)
         hash = MIX(hash, p->prefer[i]);
@@ -367,6 +398,8 @@ int ha_live_build(const struct ha *ha, const struct ha_facts *facts, struct ha_l
     put_guests(ha, facts, l);
     index_guests(ha, facts, l);
     put_rules(ha, facts, l);
+    if (!p->rebalance)
+        free_rule_breakers(ha, facts, l);
     l->in.failback =
         p->failback == HA_FAILBACK_AUTO || (p->failback == HA_FAILBACK_MAINTENANCE && l->homes);
     l->hash = hash_all(l);

@@ -154,10 +154,6 @@ static void migrate(struct steps *s, const struct ha_plan_action *a)
     size_t from = (size_t)a->from, to = (size_t)a->to;
     unsigned most = ha->config->placement.transfers ? ha->config->placement.transfers : TRANSFERS;
     char why[HA_TEXT_MAX];
-    bool home = ha->prop.hosts[to].node == g->home;
-    if (a->reason == HA_PLAN_FOR_FAILBACK && !home &&
-        ha->config->placement.failback == HA_FAILBACK_MAINTENANCE)
-        return;
     if (!is_timely(s, a) || s->transfers[from] >= most || s->transfers[to] >= most ||
         g->owner != ha->prop.hosts[from].node ||
         ha_place_refused(ha, a->guest, to, why, sizeof why))

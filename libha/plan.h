@@ -54,6 +54,7 @@ struct ha_plan_guest {
     int32_t on;       /* index of the host it runs on (or ran, if that is down); -1: none */
     bool run;         /* wanted state */
     bool keep;        /* never stopped to make room: it was once already in this incarnation */
+    bool content;     /* never moved for weak rules and preferences */
     enum ha_plan_move move;
     uint64_t allowed;      /* hosts, as bits */
     const uint32_t *needs; /* labels a host must have, as indices */

@@ -184,17 +184,20 @@ static int32_t comes_to(const int32_t *arrival, int h, uint32_t leaver)
     return arrival[h] == (int32_t)leaver ? HA_PLAN_NONE : arrival[h];
 }
 
-/* A partner, strong rules, that starts where g goes. */
+/* A partner, strong rules, that starts or moves where g goes: the same host or failure domain. */
 static int32_t partner(const struct after *a, uint32_t g, int h)
 {
     const struct plan_work *w = a->w;
     for (uint32_t i = w->rule_at[g]; i < w->rule_at[g + 1]; i++) {
+        const uint8_t *domain = w->domain[w->rule_of[i]];
         const struct ha_plan_rule *rule = &w->in->rules[w->rule_of[i]];
         if (rule->kind != HA_PLAN_TOGETHER || rule->strength == HA_PLAN_WEAK)
             continue;
         for (size_t k = 0; k < rule->nguests; k++) {
             uint32_t m = rule->guests[k];
-            if (m != g && a->plan->place[m] == h && w->from[m] != h)
+            int to = a->plan->place[m];
+            if (m != g && to != NOWHERE && domain[to] == domain[h] &&
+                (w->from[m] == NOWHERE || domain[w->from[m]] != domain[h]))
                 return (int32_t)m;
         }
     }
@@ -223,12 +226,12 @@ static void reason_leave(const struct after *a, struct ha_plan_action *action,
     const struct plan_work *w = a->w;
     uint32_t g = action->guest;
     assert(action->from >= 0);
-    int32_t mate = action->to != NOWHERE ? partner(a, g, a->plan->place[g]) : HA_PLAN_NONE;
+    int32_t to = a->plan->place[g], mate = to == NOWHERE ? HA_PLAN_NONE : partner(a, g, to);
     if (!(w->flags[g] & PW_WANT)) {
         action->reason = HA_PLAN_FOR_WANTED;
     } else if (w->flags[g] & PW_LEAVE) {
         action->reason = why_leave(w, g);
-    } else if (action->reason == HA_PLAN_FOR_WAY || a->plan->place[g] == w->from[g]) {
+    } else if (action->reason == HA_PLAN_FOR_WAY || to == w->from[g]) {
         action->reason = HA_PLAN_FOR_WAY; /* there, and back again */
         action->for_guest = comes_to(arrival, action->from, g);
     } else if (mate != HA_PLAN_NONE) {

@@ -11,17 +11,24 @@ enum {
 
 /* ------------------------------------------------------------------------------ the start */
 
-static bool is_strong_partner(const struct plan_work *w, uint32_t g)
+/* Where a guest that runs may be as long as its partners stay: on hosts that are one to all strong
+ * rules that keep it together with somebody. */
+static uint64_t beside_partners(const struct plan_work *w, uint32_t g)
 {
+    uint64_t hosts = w->base[g];
     for (uint32_t i = w->rule_at[g]; i < w->rule_at[g + 1]; i++) {
-        const struct ha_plan_rule *rule = &w->in->rules[w->rule_of[i]];
-        if (rule->kind != HA_PLAN_TOGETHER || rule->strength != HA_PLAN_STRONG)
-            continue;
+        uint32_t r = w->rule_of[i];
+        const struct ha_plan_rule *rule = &w->in->rules[r];
+        bool partner = false;
         for (size_t k = 0; k < rule->nguests; k++)
-            if (rule->guests[k] != g && (w->flags[rule->guests[k]] & PW_WANT))
-                return true;
+            partner |= rule->guests[k] != g && (w->flags[rule->guests[k]] & PW_WANT);
+        if (rule->kind != HA_PLAN_TOGETHER || rule->strength != HA_PLAN_STRONG || !partner)
+            continue;
+        for (uint32_t h = 0; h < w->nh; h++)
+            if (w->domain[r][h] != w->domain[r][w->from[g]])
+                hosts &= ~(UINT64_C(1) << h);
     }
-    return false;
+    return hosts;
 }
 
 /* What a guest that runs where it may is allowed to do. */
@@ -29,10 +36,9 @@ static void settle(struct plan_work *w, uint32_t g)
 {
     const struct ha_plan_guest *guest = &w->in->guests[g];
     bool live = w->in->migrate && guest->move == HA_PLAN_MOVE_LIVE && !(w->flags[g] & PW_FROZEN);
-    if (!live || is_strong_partner(w, g)) {
+    w->may[g] = live ? beside_partners(w, g) : UINT64_C(1) << w->from[g];
+    if (w->may[g] == UINT64_C(1) << w->from[g])
         w->flags[g] |= PW_PINNED;
-        w->may[g] = UINT64_C(1) << w->from[g];
-    }
     if (guest->keep || w->in->preempt == HA_PLAN_PREEMPT_NEVER)
         w->flags[g] |= PW_MUST;
 }
@@ -229,14 +235,16 @@ static void make_room(struct plan_work *w, const uint32_t *members, size_t n)
     }
 }
 
-/* A guest that cannot be moved live and has lost its place to a higher one may be started again
- * anywhere; one that is at home stays there. */
+/* A guest that cannot be moved live, or not far, and has lost its place to a higher one may be
+ * started again anywhere; one that is at home stays there. */
 static void unpin_displaced(struct plan_work *w, const uint32_t *members, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         uint32_t g = members[i];
         if ((w->flags[g] & (PW_PINNED | PW_OUT)) == PW_PINNED)
             w->may[g] = w->at[g] == w->from[g] ? UINT64_C(1) << w->from[g] : w->base[g];
+        else if (w->at[g] == NOWHERE && w->from[g] != NOWHERE && !(w->flags[g] & PW_OUT))
+            w->may[g] = w->flags[g] & PW_WANT ? w->base[g] : 0;
     }
 }
 
@@ -352,7 +360,7 @@ static void fill_knowingly(struct plan_work *w)
         if (!(w->flags[g] & PW_OUT))
             continue;
         w->flags[g] &= (uint8_t)~PW_OUT;
-        w->may[g] = w->flags[g] & PW_PINNED ? UINT64_C(1) << w->from[g] : w->base[g];
+        w->may[g] = w->flags[g] & PW_PINNED ? UINT64_C(1) << w->from[g] : beside_partners(w, g);
     }
     fill_classes(w);
 }

@@ -3,7 +3,11 @@
  * rules, preferences and balance for those that have to be placed anyway. */
 #include "plan_work.h"
 
-enum { PASSES = 4 };
+enum {
+    PASSES = 4,
+    TRADE_MAX = 12,       /* guests that make room for one that likes their host better */
+    TRADE_STEPS = 100000, /* of search for such trades: they are a luxury */
+};
 
 /* -------------------------------------------------------------------------- disturbances */
 
@@ -193,6 +197,151 @@ static bool improve(struct plan_work *w, uint32_t g, bool only_wishes)
     return h != was;
 }
 
+/* May it be placed anew for wishes' sake? */
+static bool is_free(const struct plan_work *w, uint32_t g)
+{
+    bool runs = w->from[g] != NOWHERE && !(w->flags[g] & PW_LEAVE);
+    bool may_go = w->in->failback && !w->in->guests[g].content && !(w->flags[g] & PW_PINNED);
+    return w->at[g] != NOWHERE && (w->up >> w->at[g] & 1) && (!runs || is_moved(w, g) || may_go);
+}
+
+/* What guests gain and lose by a trade. */
+struct wishes {
+    int64_t weak, preference;
+};
+
+static void put_down(struct plan_work *w, uint32_t g, int h, struct wishes *sum)
+{
+    sum->weak += weak_cost(w, g, h);
+    sum->preference += ha_pw_preference(w, g, h);
+    ha_pw_put(w, g, h);
+}
+
+static void pick_up(struct plan_work *w, uint32_t g, struct wishes *sum)
+{
+    int h = w->at[g];
+    ha_pw_take(w, g);
+    sum->weak -= weak_cost(w, g, h);
+    sum->preference -= ha_pw_preference(w, g, h);
+}
+
+/* Who can leave the host and likes it least, the largest of them; NOWHERE: nobody. Not one that
+ * runs there: two running guests would have to step aside for each other, and seen from half way
+ * going back could look better than going on, for ever. */
+static int32_t least_fond(struct plan_work *w, int h)
+{
+    int32_t best = NOWHERE;
+    for (int32_t m = w->head[h]; m >= 0; m = w->next[m]) {
+        w->steps++;
+        if (!is_free(w, (uint32_t)m) || (w->from[m] == h && !(w->flags[m] & PW_LEAVE)))
+            continue;
+        int64_t less = best < 0 ? -1
+                                : ha_pw_preference(w, (uint32_t)m, h) -
+                                      ha_pw_preference(w, (uint32_t)best, h);
+        if (less < 0 || (less == 0 && w->mem[m] > w->mem[best]))
+            best = m;
+    }
+    return best;
+}
+
+/* g, off the table, goes where it fits and likes it best. */
+static bool settle_down(struct plan_work *w, uint32_t g, struct wishes *sum)
+{
+    uint64_t left = w->may[g];
+    while (left && !ha_pw_fits(w, g, __builtin_ctzll(left)))
+        left &= left - 1;
+    if (left)
+        put_down(w, g, suits(w, g, __builtin_ctzll(left), false), sum);
+    return left != 0;
+}
+
+/* Guests of h that can go, until there is room for g and no weak rule is worse off; into `away`,
+ * the largest first. Their number. */
+static uint32_t clear_for(struct plan_work *w, uint32_t g, int h, struct wishes *sum,
+                          uint32_t *away)
+{
+    int64_t weak = -sum->weak;
+    uint32_t n = 0;
+    while (n < TRADE_MAX && (!ha_pw_fits(w, g, h) || weak_cost(w, g, h) > weak)) {
+        int32_t u = least_fond(w, h);
+        uint32_t at = n;
+        if (u < 0)
+            break;
+        for (; at > 0 && w->mem[away[at - 1]] < w->mem[u]; at--)
+            away[at] = away[at - 1];
+        away[at] = (uint32_t)u;
+        n++;
+        pick_up(w, (uint32_t)u, sum);
+    }
+    return n;
+}
+
+/* g goes to a host that it likes better and that is full, or against a rule; some of that host's
+ * guests go elsewhere. All or nothing, and only if more wishes come true by it. */
+static bool trade(struct plan_work *w, uint32_t g, int h)
+{
+    uint32_t away[TRADE_MAX];
+    struct wishes sum = {0, 0};
+    w->ntrail = 0;
+    pick_up(w, g, &sum);
+    uint32_t n = clear_for(w, g, h, &sum, away);
+    bool ok = ha_pw_fits(w, g, h);
+    if (ok)
+        put_down(w, g, h, &sum);
+    for (uint32_t i = 0; ok && i < n; i++)
+        ok = settle_down(w, away[i], &sum);
+    ok = ok && (sum.weak < 0 || (sum.weak == 0 && sum.preference > 0));
+    if (!ok)
+        ha_pw_rollback(w, 0);
+    return ok;
+}
+
+static bool has_wishes(const struct plan_work *w, uint32_t g)
+{
+    bool wishes = w->in->guests[g].nprefer > 0;
+    for (uint32_t i = w->rule_at[g]; i < w->rule_at[g + 1] && !wishes; i++)
+        wishes = !ha_pw_hard(w, w->rule_of[i]);
+    return wishes;
+}
+
+/* Hosts that g would like better than its own, or would if others left them. */
+static uint64_t liked_better(struct plan_work *w, uint32_t g)
+{
+    int here = w->at[g];
+    uint64_t hosts = 0;
+    ha_pw_take(w, g);
+    uint32_t weak_here = weak_cost(w, g, here);
+    int64_t liked = ha_pw_preference(w, g, here);
+    for (uint64_t left = w->may[g]; left; left &= left - 1) {
+        int h = __builtin_ctzll(left);
+        if (weak_cost(w, g, h) < weak_here || ha_pw_preference(w, g, h) > liked)
+            hosts |= UINT64_C(1) << h;
+    }
+    ha_pw_put(w, g, here);
+    return hosts;
+}
+
+/* Where one alone cannot improve: its place is taken by somebody who does not care. */
+static void trade_all(struct plan_work *w)
+{
+    uint64_t end = w->steps + TRADE_STEPS;
+    bool changed = true;
+    w->trailing = true;
+    for (int pass = 0; pass < PASSES && changed; pass++) {
+        changed = false;
+        for (size_t i = 0; i < w->ng && w->steps < end; i++) {
+            uint32_t g = w->order[i];
+            w->ntrail = 0;
+            uint64_t left = has_wishes(w, g) && is_free(w, g) ? liked_better(w, g) : 0;
+            for (; left && w->steps < end && !trade(w, g, __builtin_ctzll(left)); left &= left - 1)
+                ;
+            changed |= left != 0;
+        }
+    }
+    w->trailing = false;
+    w->ntrail = 0;
+}
+
 void ha_pw_polish(struct plan_work *w)
 {
     bool changed = true;
@@ -201,13 +350,10 @@ void ha_pw_polish(struct plan_work *w)
         for (size_t i = 0; i < w->ng; i++) {
             uint32_t g = w->order[i];
             bool runs = w->from[g] != NOWHERE && !(w->flags[g] & PW_LEAVE);
-            if (w->at[g] == NOWHERE || !(w->up >> w->at[g] & 1))
-                continue;
-            if (!runs || is_moved(w, g))
-                changed |= improve(w, g, false);
-            else if (w->in->failback && !(w->flags[g] & PW_PINNED))
-                changed |= improve(w, g, true);
+            if (is_free(w, g))
+                changed |= improve(w, g, runs && !is_moved(w, g));
         }
     }
+    trade_all(w);
     use_gaps(w);
 }

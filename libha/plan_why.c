@@ -292,8 +292,8 @@ void ha_plan_why_unplaced(const struct ha_plan *plan, uint32_t guest, char *ret_
         ha_say(ret_text, size, "no host that is up may have it: %s%s", text,
                others > 1 ? "; the others neither" : "");
     else if (others)
-        ha_say(ret_text, size, "%s; that is the nearest, and %u other hosts may not have it", text,
-               others);
+        ha_say(ret_text, size, "%s; that is the nearest, and %u other host%s may not have it", text,
+               others, others == 1 ? "" : "s");
     else
         ha_say(ret_text, size, "%s; no other host has more room", text);
 }

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Where guests run: rules, maintenance, evacuation, want of room, and what an operator is told of it."""
 import json
+import time
 
 from cases_failover import others
 from lib.cluster import Cluster
@@ -34,6 +35,37 @@ def case_rule_apart(room):
     assert c.where("db1") != c.where("db2")
     # what the planner said is what happened
     assert c.where("db1") == plan["placement"]["db1"]
+
+
+def case_rule_added(room):
+    """A new rule that running guests are against moves one of them, alive, also with `rebalance: no`.
+    When it is gone again nobody moves."""
+    guests = {"db1": pair(900), "db2": pair(800)}
+    for g in guests.values():
+        g["prefer"] = {"host2": 5}
+    c = Cluster(room, guests=guests, placement={"rebalance": "no"}).start()
+    assert c.where("db1") == c.where("db2") == "host2"
+    starts = {g: len(c.witness.history(g)) for g in guests}
+
+    def take(rules):
+        c.options["rules"] = rules
+        for x in c.nodes:
+            c.write_config(x)
+            c.ctl(x, "reload")
+
+    take([{"apart": ["db1", "db2"]}])
+    wait_until("them to be apart", lambda: c.where("db1") and c.where("db2") and
+               c.where("db1") != c.where("db2"), 40)
+    moved = [g for g in guests if c.where(g) != "host2"]
+    assert len(moved) == 1, moved
+    events = c.ctl(c.nodes[0], "events", "-n", "200").stdout
+    assert "stop and start" not in events, events
+    stay = next(g for g in guests if g not in moved)
+    assert len(c.witness.history(stay)) == starts[stay], "the other one was disturbed"
+    place = {g: c.where(g) for g in guests}
+    take([])
+    time.sleep(5)
+    assert {g: c.where(g) for g in guests} == place
 
 
 def case_maintenance(room):

@@ -464,6 +464,68 @@ static void test_failback_is_a_choice(void **state)
 
 /* Two drained hosts' worth of guests that can only change places: never both memories on one host.
  */
+/* Each is where the other would like to be, and neither can go first. */
+static void test_wishes_are_traded(void **state)
+{
+    static const struct ha_plan_preference first[] = {{0, 9}}, second[] = {{1, 9}};
+    struct cluster c;
+    (void)state;
+    cluster_init(&c, 3);
+    add(&c, 7, 900, 2); /* elsewhere there is no room for either */
+    uint32_t a = add(&c, 5, 500, NONE), b = add(&c, 5, 400, NONE);
+    c.guests[a].prefer = first;
+    c.guests[b].prefer = second;
+    c.guests[a].nprefer = c.guests[b].nprefer = 1;
+    bind(&c, HA_PLAN_APART, HA_PLAN_STRONG, a, b);
+    struct ha_plan *plan = make(&c);
+    assert_int_equal(plan->place[a], 0);
+    assert_int_equal(plan->place[b], 1);
+    ha_plan_free(plan);
+    /* running guests only where fail-back is allowed, and not those that are content */
+    c.guests[a].on = 1;
+    plan = make(&c);
+    assert_int_equal(plan->place[a], 1);
+    ha_plan_free(plan);
+    c.in.failback = true;
+    plan = make(&c);
+    assert_int_equal(plan->place[a], 0);
+    assert_int_equal(plan->place[b], 1);
+    ha_plan_free(plan);
+    c.guests[a].content = true;
+    plan = make(&c);
+    assert_int_equal(plan->place[a], 1);
+    ha_plan_free(plan);
+    /* two running ones do not change places: on the way back could look better than on */
+    c.guests[a].content = false;
+    c.guests[b].on = 0;
+    plan = make(&c);
+    assert_int_equal(plan->nactions, 0);
+    ha_plan_free(plan);
+}
+
+/* Strong partners stay together, and that is the rack, not the host. */
+static void test_partners_move_within_their_rack(void **state)
+{
+    static const uint8_t racks[HA_HOSTS_MAX] = {0, 0, 1};
+    struct cluster c;
+    (void)state;
+    cluster_init(&c, 3);
+    uint32_t a = add(&c, 4, 100, 1), b = add(&c, 4, 100, 1), d = add(&c, 4, 100, NONE);
+    struct ha_plan_rule *rule = bind(&c, HA_PLAN_TOGETHER, HA_PLAN_STRONG, a, b);
+    rule->domain = racks;
+    rule->over = "rack";
+    c.guests[d].allowed = 1 << 1;
+    struct ha_plan *plan = make(&c);
+    assert_int_equal(plan->place[d], 1);
+    assert_int_equal(count(plan, HA_PLAN_MIGRATE), 1);
+    assert_int_equal(plan->place[a] + plan->place[b], 1); /* one of each */
+    ha_plan_free(plan);
+    rule->domain = NULL; /* together on one host they stay there */
+    plan = make(&c);
+    assert_int_equal(plan->place[d], NONE);
+    ha_plan_free(plan);
+}
+
 static void test_stop_comes_before_what_needs_its_room(void **state)
 {
     struct cluster c;
@@ -579,6 +641,8 @@ int main(void)
         cmocka_unit_test(test_labels_and_allowed_hosts),
         cmocka_unit_test(test_lost_label_moves_the_guest),
         cmocka_unit_test(test_failback_is_a_choice),
+        cmocka_unit_test(test_wishes_are_traded),
+        cmocka_unit_test(test_partners_move_within_their_rack),
         cmocka_unit_test(test_stop_comes_before_what_needs_its_room),
         cmocka_unit_test(test_vcpu_limit),
         cmocka_unit_test(test_tolerates),

@@ -175,10 +175,10 @@ static void read_guest(struct xvm_loader *l, const struct xvm_node *key,
         return;
     if (!has_key(value, "probes"))
         xvm_copy_probes(l, defaults, guest);
-    if (guest->memory_kib == 0)
+    if (guest->memory_kib == 0 && strcmp(l->config->driver, "libxl") != 0)
         xvm_config_fail_node(l, value,
-                             "guest %s has no `memory`, expected a size: the hosts' "
-                             "memory is planned by it",
+                             "guest %s has no `memory`, expected a size: the hosts' memory is "
+                             "planned by it, and only with the driver libxl its definition can tell",
                              guest->name);
     if (guest->config_path == NULL && strcmp(l->config->driver, "libxl") == 0)
         xvm_config_fail_node(l, value,

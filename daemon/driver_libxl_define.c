@@ -80,7 +80,7 @@ static void compare_needs(struct xvm_driver *driver, const char *guest)
             xvm_definitions_facts(driver->definitions, guest, &facts) < 0)
             continue;
         /* What Xen keeps beside it is small, and the host's memory is counted without. */
-        if (facts.memory_kib > c->memory_kib + c->memory_kib / 16 + 16 * 1024)
+        if (c->memory_kib && facts.memory_kib > c->memory_kib + c->memory_kib / 16 + 16 * 1024)
             xvm_libxl_say(driver, HA_SEV_WARNING, guest,
                           "it needs %" PRIu64 " MiB, and `memory` says %" PRIu64
                           " MiB: the hosts' memory is planned by the latter",

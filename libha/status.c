@@ -415,6 +415,10 @@ static void why_owned(const struct ha *ha, const struct ha_guest_fact *g, uint32
                here ? ha->locals[i].error : "");
     } else if (g->state == HA_GUEST_MIGRATING) {
         ha_say(r->why, size, "moves to %s", ha_host_name(ha, g->mig_host));
+    } else if (r->managed && r->memory_kib == 0) {
+        ha_say(r->why, size,
+               "nobody knows how much memory it takes, and none is kept for it: put its file on a "
+               "host, or give it `memory`, then `xvmhactl reload`");
     }
 }
 

@@ -382,6 +382,10 @@ static void build(struct reader *r, yaml_node_t *root, struct scenario *s)
         .cluster = (unsigned)number(r, starts, "cluster", 0),
         .boot_ms = duration(r, starts, "boot-time", 0),
     };
+    for (unsigned i = 0; guests && guests->type == YAML_SEQUENCE_NODE && i < shape.guests; i++)
+        set->need_kib[i] =
+            (uint64_t)number(r, yaml_document_get_node(&r->doc, guests->data.sequence.items.start[i]),
+                             "defined-memory", 1) * GUEST_KIB;
     set->config->suspendable_hosts = yes(r, root, "suspendable", false);
     set->host_memory_kib = (uint64_t)number(r, root, "room", 16) * GUEST_KIB;
     set->boot_ms = duration(r, root, "boot", 10000);

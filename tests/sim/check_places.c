@@ -35,7 +35,8 @@ static void check_memory(struct sim_world *w, const struct sim_host *h, const st
         for (unsigned g = 0; g < w->nguests; g++) {
             if (!(p->at[g] >> i & 1))
                 continue;
-            used += w->guests[g].config->memory_kib;
+            used += w->guests[g].config->memory_kib ? w->guests[g].config->memory_kib
+                                                    : w->setup->need_kib[g];
             by_hand |= w->guests[g].by_hand;
         }
         if (used > w->setup->host_memory_kib && !by_hand)

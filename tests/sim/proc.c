@@ -265,7 +265,7 @@ static void tell(struct sim_world *w, struct sim_host *h, const struct sim_news 
         break;
     case HA_EV_DEFINITION:
         definition = (struct ha_definition){.hash = {{(uint8_t)(news->guest + 1), (uint8_t)news->id}},
-                                            .need_kib = 1,
+                                            .need_kib = w->setup->need_kib[news->guest],
                                             .fresh = news->flag};
         memcpy(definition.guest, w->guests[news->guest].name, HA_NAME_MAX);
         e.u.definition = &definition;

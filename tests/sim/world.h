@@ -464,7 +464,8 @@ struct sim_setup {
     enum ha_mutant mutant;
     struct sim_rates rates;
     uint64_t host_memory_kib;
-    uint32_t no_watchdog; /* mask of hosts */
+    uint64_t need_kib[SIM_GUESTS_MAX]; /* by the definition, where the configuration says 0 */
+    uint32_t no_watchdog;              /* mask of hosts */
     ha_ms look_ms;        /* most that a look at the hypervisor takes; 0: none takes any time */
     bool no_files;        /* no host has any guest's configuration file, until `define` */
     bool lies;            /* devices may lie: doubles are then possible, the alarm is checked */

@@ -44,24 +44,26 @@ int ctl_move(struct ctl *ctl, const struct ctl_command *command, char **args, in
 {
     const char *type = (ctl->given & OPT_TYPE) != 0 ? ctl->type : "";
     const char *host = nargs > 1 ? args[1] : "";
-    bool wait = (ctl->given & OPT_WAIT) != 0;
-    char from[128] = "";
+    bool wait = (ctl->given & OPT_WAIT) != 0, force = (ctl->given & OPT_FORCE) != 0;
+    char from[128] = "", text[32];
     long long mig = 0;
     int r = CTL_OK;
 
     (void)command;
     if ((ctl->given & OPT_CANCEL) != 0) {
-        if (nargs > 1 || type[0] != '\0' || wait)
+        if (nargs > 1 || type[0] != '\0' || wait || force)
             return ctl_usage_error("move --cancel takes only the guest's name");
         return ctl_request_print(ctl, "move-cancel", args[0], "", "");
     }
     if (type[0] != '\0' && strcmp(type, "live") != 0 && strcmp(type, "migrate") != 0 &&
         strcmp(type, "normal") != 0)
         return ctl_usage_error("move --type %s, expected live, migrate or normal", type);
+    snprintf(text, sizeof(text), "%s%s%s", type, force && type[0] != '\0' ? "," : "",
+             force ? "force" : "");
     if (wait)
         r = where_is(ctl, args[0], from, sizeof(from), &mig);
     if (r == CTL_OK)
-        r = ctl_request_print(ctl, "move", args[0], host, type);
+        r = ctl_request_print(ctl, "move", args[0], host, text);
     if (r == CTL_OK && wait && strcmp(from, host) != 0)
         r = ctl_wait(ctl, args[0], GOAL_MOVED, from, mig);
     return r;

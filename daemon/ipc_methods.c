@@ -249,9 +249,17 @@ static bool check_names(struct xvm_client *client, const struct ha *core, enum n
 
 static bool check_move_kind(struct xvm_client *client, const char *text)
 {
-    if (text[0] == '\0' || strcmp(text, "live") == 0 || strcmp(text, "migrate") == 0 ||
-        strcmp(text, "normal") == 0)
+    static const char *const kinds[] = {"live", "migrate", "normal"};
+
+    if (text[0] == '\0' || strcmp(text, "force") == 0)
         return true;
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        size_t len = strlen(kinds[i]);
+
+        if (strncmp(text, kinds[i], len) == 0 &&
+            (text[len] == '\0' || strcmp(text + len, ",force") == 0))
+            return true;
+    }
     invalid_parameter(client, "text");
     return false;
 }

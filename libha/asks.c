@@ -300,11 +300,12 @@ static ha_node move_target(struct ha *ha, const struct ha_ask *ask, uint32_t i,
 /* What the operator said, else what the configuration says, else live. */
 static enum ha_move_kind move_kind(const struct ha_ask *ask, const struct ha_guest_config *c)
 {
-    if (strcmp(ask->text, "normal") == 0)
+    if (strncmp(ask->text, "normal", 6) == 0)
         return HA_MOVE_NORMAL;
-    if (strcmp(ask->text, "migrate") == 0)
+    if (strncmp(ask->text, "migrate", 7) == 0)
         return HA_MOVE_MIGRATE;
-    return !ask->text[0] && c->move_type ? (enum ha_move_kind)c->move_type : HA_MOVE_LIVE;
+    bool said = strncmp(ask->text, "live", 4) == 0;
+    return !said && c->move_type ? (enum ha_move_kind)c->move_type : HA_MOVE_LIVE;
 }
 
 /* Has what is asked for happened already, or begun? */
@@ -353,7 +354,7 @@ static void ask_move(struct ha *ha, const struct ha_ask *ask, uint32_t i, struct
     if (cannot)
         kind = HA_MOVE_NORMAL;
     ha_node to = move_target(ha, ask, i, o);
-    if (!to)
+    if (!to || ha_move_refused(ha, ask, i, to, o))
         return;
     if (!ha_propose_move(ha, i, to, kind, false)) {
         if (g->left_host)

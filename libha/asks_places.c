@@ -15,15 +15,24 @@
         ha_say((o)->text, sizeof(o)->text, __VA_ARGS__);                                           \
     } while (0)
 
+/* `force`, or, of a move, `live,force`. */
 static bool insists(const struct ha_ask *ask)
 {
-    return strcmp(ask->text, "force") == 0;
+    const char *comma = strchr(ask->text, ',');
+    return strcmp(comma ? comma + 1 : ask->text, "force") == 0;
 }
 
-/* What an operator's command would change. */
+/* What an operator's command would change: a guest runs, or is there; a host is emptied. */
+enum change_kind {
+    GUEST_RUNS,
+    GUEST_MOVES,
+    HOST_EMPTIED,
+};
+
 struct change {
-    uint32_t guest; /* is to run; UINT32_MAX: none */
-    size_t host;    /* is to be emptied; SIZE_MAX: none */
+    enum change_kind kind;
+    uint32_t guest;
+    size_t host; /* index in the facts */
 };
 
 /* The cluster as it is, with a change or without. NULL: no memory, or nothing to plan with. */
@@ -34,9 +43,13 @@ static struct ha_plan *plan_with(struct ha *ha, const struct change *change)
     struct ha_error error;
     if (ha_live_build(ha, &ha->prop, live) < 0)
         return NULL;
-    if (change && change->guest < live->in.nguests)
+    if (change && change->kind == GUEST_RUNS)
         live->guests[change->guest].run = true;
-    if (change && change->host < live->in.nhosts && !(live->closed >> change->host & 1))
+    if (change && change->kind == GUEST_MOVES) {
+        live->guests[change->guest].on = (int32_t)change->host;
+        live->guests[change->guest].content = true;
+    }
+    if (change && change->kind == HOST_EMPTIED && !(live->closed >> change->host & 1))
         live->hosts[change->host].state = HA_PLAN_DRAIN;
     if (ha_plan_check(&live->in, &error) < 0 || ha_plan_make(&live->in, &plan) < 0)
         return NULL;
@@ -56,8 +69,7 @@ static bool breaks_reserve(struct ha *ha, const struct change *change, struct ha
     if (breaks) {
         ha_plan_why_tolerates(plan, why, sizeof why);
         OUTCOME(o, -EBUSY,
-                "the reserve of %u would not be met: %u host failures tolerated; %s; "
-                "`--force` does it anyway",
+                "the reserve of %u would not be met (%u tolerated; `--force` does it anyway): %s",
                 reserve, plan->tolerates, why);
     }
     ha_plan_free(plan);
@@ -67,9 +79,19 @@ static bool breaks_reserve(struct ha *ha, const struct change *change, struct ha
 bool ha_start_refused(struct ha *ha, const struct ha_ask *ask, uint32_t guest, struct ha_outcome *o)
 {
     const struct ha_guest_fact *g = &ha->prop.guests[guest];
-    struct change change = {.guest = guest, .host = SIZE_MAX};
+    struct change change = {.kind = GUEST_RUNS, .guest = guest};
     return !g->owner && !insists(ask) && ha_guest_config(ha, guest) &&
            breaks_reserve(ha, &change, o);
+}
+
+/* Room that is there, but not where it would be needed after a failure. */
+bool ha_move_refused(struct ha *ha, const struct ha_ask *ask, uint32_t guest, ha_node to,
+                     struct ha_outcome *o)
+{
+    const struct ha_host_fact *h = ha_facts_host(&ha->prop, to);
+    struct change change = {
+        .kind = GUEST_MOVES, .guest = guest, .host = (size_t)(h - ha->prop.hosts)};
+    return !insists(ask) && breaks_reserve(ha, &change, o);
 }
 
 /* Guests that run and would have no place any more. */
@@ -85,9 +107,8 @@ static bool leaves_some(struct ha *ha, const struct change *change, struct ha_ou
         char why[HA_TEXT_MAX];
         ha_plan_why_unplaced(plan, first, why, sizeof why);
         OUTCOME(o, -EBUSY,
-                "%u guests would be stopped, for there is no room: %s (%s)%s; `--force` "
-                "does it anyway",
-                stopped, plan->in->guests[first].name, why, stopped > 1 ? " and others" : "");
+                "no room elsewhere for %u of its guests (`--force` stops them); %s, for one: %s",
+                stopped, plan->in->guests[first].name, why);
     }
     ha_plan_free(plan);
     return stopped > 0;
@@ -126,7 +147,7 @@ void ha_ask_maintenance(struct ha *ha, const struct ha_ask *ask, const struct ha
                         struct ha_outcome *o)
 {
     bool stay = ask->command == HA_CMD_MAINTENANCE_ON;
-    struct change change = {.guest = UINT32_MAX, .host = (size_t)(h - ha->prop.hosts)};
+    struct change change = {.kind = HOST_EMPTIED, .host = (size_t)(h - ha->prop.hosts)};
     struct ha_fact fact = {.kind = HA_FACT_MAINT,
                            .host = h->node,
                            .boot = h->boot,

@@ -534,6 +534,9 @@ void ha_client_give_up(struct ha *ha, size_t i);
 /* asks_places.c. True: the guest must not start, the outcome says why. */
 bool ha_start_refused(struct ha *ha, const struct ha_ask *ask, uint32_t guest,
                       struct ha_outcome *o);
+/* The same for a move of the guest to that host of the facts. */
+bool ha_move_refused(struct ha *ha, const struct ha_ask *ask, uint32_t guest, ha_node to,
+                     struct ha_outcome *o);
 /* evacuate, maintenance on and off. h is of `prop`. */
 void ha_ask_maintenance(struct ha *ha, const struct ha_ask *ask, const struct ha_host_fact *h,
                         struct ha_outcome *o);

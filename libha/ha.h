@@ -135,7 +135,7 @@ enum ha_command {
     HA_CMD_ENABLE,         /* guest */
     HA_CMD_DISABLE,        /* guest */
     HA_CMD_CLEAR,          /* guest: forget failures and quarantine */
-    HA_CMD_MOVE,           /* guest, host (may be empty), text: live | migrate | normal */
+    HA_CMD_MOVE,           /* guest, host (may be empty), text: live | migrate | normal, force */
     HA_CMD_MOVE_CANCEL,    /* guest */
     HA_CMD_FENCE_CONFIRM,  /* host: the operator vouches that it is off */
     HA_CMD_HOST_REPLACE,   /* host: other machine under a known node id */

@@ -163,9 +163,9 @@ static void put_text(const struct ctl *ctl, const struct ha_plan *plan, int why)
 
     snprintf(line, sizeof(line),
              "%u of %u guests run: %u started, %u migrated, %u restarted, "
-             "%u stopped for want of room\n",
+             "%u stopped for want of room",
              s->running, s->wanted, s->started, s->migrated, s->restarted, s->preempted);
-    fputs(line, stdout);
+    ctl_put_wrapped(ctl, STYLE_PLAIN, line, 0, 2);
     put_actions(ctl, plan);
     for (size_t i = 0; i < plan->nunplaced; i++) {
         const char *name = plan->in->guests[plan->unplaced[i]].name;

@@ -266,8 +266,8 @@ static int get_memory(struct reader *r, const json_t *object, json_int_t mib, js
 
     if (e < 0)
         return e;
-    if (mib < 0 && kib < 0)
-        return fail(r, "has no memory_mib");
+    if ((mib < 0) == (kib < 0))
+        return fail(r, mib < 0 ? "has no memory_mib" : "memory_mib and memory_kib: which?");
     *ret_kib = (uint64_t)(kib >= 0 ? kib : mib * 1024);
     return 0;
 }
@@ -389,7 +389,7 @@ static int read_guest(struct reader *r, size_t i, const json_t *object)
     static const char *const members[] = {"name",   "memory_mib", "vcpus",   "priority",
                                           "on",     "want",       "allowed", "prefer",
                                           "labels", "move",       "keep",    "memory_kib",
-                                          NULL};
+                                          "content", NULL};
     static const char *const wants[] = {"run", "stop", NULL};
     static const char *const moves[] = {"live", "normal", NULL};
     struct ha_plan_guest *guest = &r->file->guests[i];
@@ -405,6 +405,7 @@ static int read_guest(struct reader *r, size_t i, const json_t *object)
         (e = get_word(r, object, "want", wants, &want)) < 0 ||
         (e = get_word(r, object, "move", moves, &move)) < 0 ||
         (e = get_bool(r, object, "keep", &guest->keep)) < 0 ||
+        (e = get_bool(r, object, "content", &guest->content)) < 0 ||
         (e = read_on(r, object, &guest->on)) < 0 ||
         (e = read_allowed(r, object, &guest->allowed)) < 0 ||
         (e = read_prefer(r, object, guest)) < 0)
@@ -652,9 +653,11 @@ int plan_file_read(struct plan_file *file, const char *path, char *error, size_t
         return -ENOMEM;
     file->root = strcmp(path, "-") == 0 ? json_loadf(stdin, JSON_REJECT_DUPLICATES, &problem)
                                         : json_load_file(path, JSON_REJECT_DUPLICATES, &problem);
+    if (file->root == NULL && problem.line < 0) /* not even opened */
+        snprintf(error, size, "%s", problem.text);
     at(&r, "%.100s:%d:%d", path, problem.line, problem.column);
     if (file->root == NULL)
-        return fail(&r, "%s", problem.text);
+        return problem.line < 0 ? -ENOENT : fail(&r, "%s", problem.text);
     return take_root(&r);
 }
 

@@ -9,7 +9,7 @@ lib=$1
 allowed='
 malloc calloc realloc free
 memcpy memmove memset memcmp memchr
-strlen strnlen strcmp
+strlen strnlen strcmp strncmp strchr
 qsort
 __memcpy_chk __memmove_chk __memset_chk
 __assert_fail __stack_chk_fail _GLOBAL_OFFSET_TABLE_

@@ -207,8 +207,8 @@ static void put_guests(const struct ctl *ctl, const json_t *status)
 
     putchar('\n');
     if (json_array_size(guests) == 0) {
-        puts("  No guests yet: add some under `guests:` in the configuration, then `xvmhactl "
-             "reload`.");
+        puts("  No guests yet: add some under `guests:` in the configuration, then\n"
+             "  `xvmhactl reload`.");
         return;
     }
     json_array_foreach(guests, i, guest)

@@ -5,6 +5,7 @@ Never two copies, and never none for good. XVM_LAB_SEED and XVM_LAB_ROUNDS choos
 """
 import os
 import random
+import subprocess
 import threading
 import time
 
@@ -24,20 +25,28 @@ class Try:
         self.source = lab.where(guest)
         self.target = rng.choice([h for h in lab.hosts if h is not self.source])
         self.life = lab.consoles.last(guest).life
+        self.words = []
 
     def begin(self, lab):
         """In a thread of its own, asked for on a host that is neither end."""
         observer = next(h for h in lab.hosts if h not in (self.source, self.target))
-        self.mover = threading.Thread(
-            target=lab.ctl,
-            args=("move", self.guest, self.target.name, "--type", "live", "--wait"),
-            kwargs={"host": observer, "check": False, "timeout": 800}, daemon=True)
+
+        def move():
+            try:
+                r = lab.ctl("move", self.guest, self.target.name, "--type", "live", "--wait",
+                            host=observer, check=False, timeout=800)
+                self.words = (r.stdout + r.stderr).strip().splitlines()[-1:]
+            except subprocess.TimeoutExpired:
+                self.words = ["no answer"]
+
+        self.mover = threading.Thread(target=move, daemon=True)
         self.mover.start()
 
     def end(self, lab, rest):
         """Waits until the guest counts on one of these hosts; what became of its memory."""
         lab.wait(f"{self.guest} counts", lambda: lab.runs_on(self.guest, *rest), timeout=400)
         self.mover.join(timeout=800)
+        lab.say(f"{self.guest}: {' '.join(self.words)}")
         return "kept" if lab.consoles.last(self.guest).life == self.life else "lost"
 
 
@@ -60,6 +69,8 @@ def one_round(lab, rng):
     else:
         victim.off()
     rest = [h for h in lab.hosts if h is not victim]
+    # Given power, or a cable, before that, it would be switched off when it is about to be well again.
+    lab.wait(f"{victim.name} is dead", lambda: lab.host_status(victim.name)["state"] == "dead", 240)
     results = [t.end(lab, rest) for t in tries]
     lab.consoles.check()
     return [r for t, r in zip(tries, results) if victim in (t.source, t.target)]

@@ -124,7 +124,7 @@ static uint64_t fnv1a(const char *data, size_t len)
 
 struct top {
     const struct xvm_node *cluster, *driver, *process, *watchdog, *timers, *fencing, *fence_devices,
-        *hosts, *guest_defaults, *guests, *migration, *shared_disk, *starts;
+        *hosts, *guest_defaults, *guests, *migration, *shared_disk, *starts, *shutdown;
     struct xvm_placement_nodes placement;
 };
 
@@ -142,7 +142,7 @@ static const struct xvm_field top_fields[] = {
     TOP(watchdog, false),      TOP(timers, false),    TOP(fencing, false),
     TOP(fence_devices, false), TOP(hosts, true),      TOP(guest_defaults, false),
     TOP(guests, false),        TOP(migration, false), TOP(shared_disk, false),
-    TOP(starts, false),
+    TOP(starts, false),        TOP(shutdown, false),
     PLACING(rules),            PLACING(reserve),      PLACING(failback),
     PLACING(preempt),          PLACING(rebalance),
 };
@@ -366,6 +366,7 @@ static void read_top(struct xvm_loader *l, const struct xvm_node *root, bool hav
     xvm_read_migration(l, top.migration);
     xvm_read_guests(l, top.guest_defaults, top.guests);
     xvm_read_starts(l, top.starts);
+    xvm_read_shutdown(l, top.shutdown);
     if (!l->no_room)
         xvm_read_placement(l, &top.placement);
 }

@@ -147,6 +147,7 @@ void xvm_free_probes(struct ha_guest_config *guest);
  * section. */
 void xvm_check_order(struct xvm_loader *l, const struct xvm_node *node);
 void xvm_read_starts(struct xvm_loader *l, const struct xvm_node *node);
+void xvm_read_shutdown(struct xvm_loader *l, const struct xvm_node *node);
 int xvm_read_levels(struct xvm_loader *l, const struct xvm_node *node, struct ha_host_config *host);
 
 #endif

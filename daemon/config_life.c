@@ -381,3 +381,23 @@ void xvm_read_starts(struct xvm_loader *l, const struct xvm_node *node)
     if (node != NULL)
         xvm_read_map(l, node, "`starts`", fields, 3, &l->config->starts);
 }
+
+void xvm_read_shutdown(struct xvm_loader *l, const struct xvm_node *node)
+{
+    /* reboot.target and poweroff.target of systemd end everything by force after half an hour */
+    enum { LEAST = 10 * 1000, DEFAULT = 10 * 60 * 1000, MOST = 25 * 60 * 1000 };
+    static const struct xvm_field fields[] = {
+        {.key = "evacuate",
+         .read = xvm_read_bool,
+         .offset = offsetof(struct ha_shutdown, evacuate)},
+        {.key = "timeout",
+         .read = xvm_read_duration,
+         .offset = offsetof(struct ha_shutdown, timeout_ms),
+         .min = LEAST,
+         .max = MOST},
+    };
+
+    l->config->shutdown = (struct ha_shutdown){.evacuate = true, .timeout_ms = DEFAULT};
+    if (node != NULL)
+        xvm_read_map(l, node, "`shutdown`", fields, 2, &l->config->shutdown);
+}

@@ -53,6 +53,7 @@ struct ctl {
     /* output */
     bool color;
     int patience_s; /* for an answer; 0: the usual */
+    bool quiet;     /* nothing is said of a daemon that is away or does not answer */
     int width; /* columns to fill; 0: no limit */
 };
 

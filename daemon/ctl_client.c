@@ -24,6 +24,8 @@ static int fail(const struct ctl *ctl, int exit_code, const char *text)
 {
     json_t *object;
 
+    if (ctl->quiet && (exit_code == CTL_NO_DAEMON || exit_code == CTL_TIMEOUT))
+        return exit_code;
     if (ctl->json) {
         object = json_pack("{s:s, s:{s:s}}", "error", "org.xvmha.ctl.Failed", "parameters", "text",
                            text);
@@ -106,6 +108,8 @@ static int fail_answer(const struct ctl *ctl, const char *error, const json_t *a
     const char *text = ctl_string(params, "text");
     int code = exit_code_of(error, params);
 
+    if (ctl->quiet && code == CTL_NO_DAEMON)
+        return code;
     if (ctl->json)
         ctl_print_json(answer);
     if (text[0] == '\0') {

@@ -124,7 +124,9 @@ static void host_row(struct ctl_cell *row, const json_t *host, const char *self,
     ctl_cell_set(&row[3], STYLE_PLAIN, "%s", memory);
     if (ctl_bool(host, "coordinator"))
         add_note(&row[4], "coordinator");
-    if (ctl_string(host, "maintenance")[0] != '\0')
+    if (ctl_bool(host, "goes_down"))
+        add_note(&row[4], "goes down");
+    else if (ctl_string(host, "maintenance")[0] != '\0')
         add_note(&row[4], strcmp(ctl_string(host, "maintenance"), "maintenance") == 0
                               ? "in maintenance"
                               : "being emptied");

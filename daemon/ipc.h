@@ -27,7 +27,7 @@ struct xvm_ipc_env {
      * (malloc'd; several lines `FILE:LINE:COL: …`). -EINPROGRESS: the answer comes by
      * xvm_ipc_reply(client). */
     int (*reload)(void *user, uint64_t client, char **ret_text);
-    void (*leave)(void *user); /* this host goes down */
+    void (*leave)(void *user, ha_ms limit_ms); /* this host goes down; 0: as configured */
     /* Asks fence devices whether they work (host NULL: of every host). 0: the answer comes by
      * xvm_ipc_answer(client); or a negative errno. May be NULL. */
     int (*fence_check)(void *user, uint64_t client, const char *host);

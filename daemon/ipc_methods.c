@@ -9,6 +9,8 @@
 #include "status_json.h"
 #include "version.h"
 
+enum { LEAVE_MAX_MS = 24 * 3600 * 1000 };
+
 static void invalid_parameter(struct xvm_client *client, const char *name)
 {
     xvm_client_error(client, "org.varlink.service.InvalidParameter",
@@ -333,12 +335,15 @@ static void on_reload(struct xvm_client *client, json_t *params)
 
 static void on_leave(struct xvm_client *client, json_t *params)
 {
+    const json_t *limit = json_object_get(params, "timeout_ms");
+    json_int_t limit_ms = 0;
     const struct xvm_ipc_env *env = &client->ipc->env;
 
-    (void)params;
+    if (json_is_integer(limit) && json_integer_value(limit) > 0)
+        limit_ms = json_integer_value(limit);
     if (core_of(client) == NULL)
         return;
-    env->leave(env->user);
+    env->leave(env->user, limit_ms < LEAVE_MAX_MS ? limit_ms : LEAVE_MAX_MS);
     xvm_client_answer(client, NULL);
 }
 

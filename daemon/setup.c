@@ -517,11 +517,10 @@ static int on_hangup(sd_event_source *source, const struct signalfd_siginfo *inf
     return 0;
 }
 
-static void leave(void *user)
+static void leave(void *user, ha_ms limit_ms)
 {
-    struct ha_event event = {.type = HA_EV_SHUTDOWN};
+    struct ha_event event = {.type = HA_EV_SHUTDOWN, .u.shutdown.limit_ms = limit_ms};
 
-    xvm_log(HA_SEV_NOTICE, "this host goes down: giving up its guests");
     xvm_daemon_step(user, &event);
 }
 
@@ -529,7 +528,7 @@ static int on_power(sd_event_source *source, const struct signalfd_siginfo *info
 {
     (void)source;
     (void)info;
-    leave(user);
+    leave(user, 0);
     return 0;
 }
 

@@ -176,7 +176,7 @@ static void note_host(struct status *st, const struct ha_host_status *h, const c
     snprintf(name, sizeof(name), "node %u", h->node);
     if (h->name != NULL)
         snprintf(name, sizeof(name), "%s", h->name);
-    if (h->state == HA_HOST_FENCING || (h->maintenance && h->leaving > 0) ||
+    if (h->state == HA_HOST_FENCING || ((h->maintenance || h->down) && h->leaving > 0) ||
         strcmp(condition, "syncing") == 0 ||
         strcmp(condition, "joining") == 0)
         note(st->underway, "host", name, condition, text);
@@ -258,13 +258,13 @@ static json_t *host_json(struct status *st, size_t i)
     note_host(st, h, condition);
     return json_pack(
         "{s:o, s:I, s:s, s:s, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:I, s:b, s:b, s:I, "
-        "s:I, s:s, s:I, s:I, s:I, s:I, s:o, s:b, s:b, s:I}",
+        "s:I, s:s, s:b, s:I, s:I, s:I, s:I, s:o, s:b, s:b, s:I}",
         "name", node_name(st, h->node), "id", (json_int_t)h->node, "condition", condition, "state",
         ha_host_state_name(h->state), "member", h->member, "daemon", h->daemon, "synced", h->synced,
         "armed", h->armed, "coordinator", h->coordinator, "drift", h->drift, "frozen", h->frozen,
         "loss", (json_int_t)h->loss, "fence_level", (json_int_t)h->fence_level, "ordered", h->ordered,
         "quarantined", h->quarantined, "losses", (json_int_t)h->flaps, "guests",
-        (json_int_t)st->guests_on[i], "maintenance", maintenance[h->maintenance % 3],
+        (json_int_t)st->guests_on[i], "maintenance", maintenance[h->maintenance % 3], "goes_down", h->down,
         "guests_to_leave", (json_int_t)h->leaving, "guests_leaving", (json_int_t)h->going,
         "memory_kib", (json_int_t)h->memory_kib, "memory_used_kib",
         (json_int_t)h->memory_used_kib, "why", xvm_json_text(h->why), "disk_ok", h->disk_ok,
@@ -319,15 +319,15 @@ static json_t *head_json(const struct status *st, const struct ha_config *config
 
     return json_pack(
         "{s:s, s:o, s:o, s:o, s:b, s:s, s:o, s:{s:I, s:o}, s:b, s:b, s:b, s:I, s:b, "
-        "s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:I, s:o, s:o, s:{s:b, s:b, s:I, s:b}}",
+        "s:b, s:b, s:b, s:b, s:I, s:b, s:b, s:b, s:b, s:I, s:I, s:o, s:o, s:{s:b, s:b, s:I, s:b}}",
         "version", XVM_VERSION, "cluster",
         xvm_json_text(config != NULL ? config->cluster_name : ""), "self", node_name(st, s->self),
         "coordinator", node_name(st, s->coordinator), "quorate", s->quorate, "phase",
         ha_phase_name(s->phase), "sentence", xvm_json_text(s->sentence), "epoch", "number",
         (json_int_t)s->epoch.number, "host", node_name(st, s->epoch.node), "founded", s->founded,
         "synced", s->synced, "waiting", s->waiting, "lease_ms", (json_int_t)lease, "lapsed",
-        s->lapsed, "unheard", s->unheard, "keeper", s->keeper, "armed", s->armed, "leaving",
-        s->leaving, "empty", s->empty, "frozen", s->frozen, "looking", s->looking, "head",
+        s->lapsed, "unheard", s->unheard, "keeper", s->keeper, "armed", s->armed, "going_down",
+        s->going, "going_down_left_ms", (json_int_t)s->leave_left_ms, "leaving", s->leaving, "empty", s->empty, "frozen", s->frozen, "looking", s->looking, "head",
         (json_int_t)s->head.i, "stable", (json_int_t)s->stable.i, "survivor",
         node_name(st, s->survivor), "survivor_why", xvm_json_text(s->survivor_why), "disk", "configured", s->disk_configured, "needed",
         s->disk_on, "age_ms", (json_int_t)s->disk_age_ms, "pilled", s->pilled);

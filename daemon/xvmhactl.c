@@ -71,8 +71,8 @@ const struct ctl_command ctl_commands[] = {
      "what would happen; touches nothing", ctl_plan, 0, 0, OPT_FILE | OPT_CHANGE | OPT_WHY,
      NULL},
     {"reload", "", "take the changed configuration into use", ctl_reload, 0, 0, 0, NULL},
-    {"leave", "[--timeout TIME]", "this host goes down: give up its guests, say goodbye", ctl_leave, 0,
-     0, OPT_WAIT | OPT_TIMEOUT, NULL},
+    {"leave", "[--timeout TIME] [--force]", "this host goes down: its guests move away, it says goodbye", ctl_leave, 0,
+     0, OPT_WAIT | OPT_TIMEOUT | OPT_FORCE, NULL},
     {"version", "", "this program's version", run_version, 0, 0, 0, NULL},
     {"help", "[COMMAND]", "this, or one command", run_help, 0, 2, 0, NULL},
     {"names", "guests|hosts", NULL, ctl_names, 1, 1, 0, NULL}, /* for completions; not in help */

@@ -395,9 +395,10 @@ static void act_under_way(struct ha *ha, uint32_t i)
     struct ha_local *l = &ha->locals[i];
     bool move = l->op_what == HA_OP_SEND || l->op_what == HA_OP_RECEIVE;
     const struct ha_guest_fact *m = fact_for(ha, i, HA_GUARD(ha, ACT_TENTATIVE));
-    /* decided meanwhile, our lease is gone, or the source is gone for good */
+    /* decided meanwhile, our lease is gone, the source is gone for good, or goes down */
     bool died = l->op_what == HA_OP_SEND && (!l->have || l->copy.state == HA_COPY_DYING);
-    if (move && m && (m->mig != l->op_mig || !m->owner || died || lapsed(ha)))
+    bool over = l->op_what == HA_OP_SEND && ha_leave_moves_over(ha);
+    if (move && m && (m->mig != l->op_mig || !m->owner || died || over || lapsed(ha)))
         cancel_op(ha, l);
 }
 
@@ -474,7 +475,7 @@ static void act_guest(struct ha *ha, uint32_t i)
         act_lapsed(ha, i, g);
         return;
     }
-    if (ha->frozen)
+    if (ha->frozen || ha_leave_alone(ha, i, g))
         return;
     if (!ha->stable_known || !ha_settled(ha) || !ha->inventory || l->unsure)
         return;
@@ -572,8 +573,10 @@ static void tell_host(struct ha *ha)
     const struct ha_member *self = ha_member(ha, ha->self, false);
     if (!self)
         return;
-    if (ha->leaving && !ha->leaving_told && !self->leaving) {
-        struct ha_tell t = {.kind = HA_TELL_LEAVING};
+    bool known = ha->leaving ? self->leaving : self->going;
+    if (ha->going && !ha->leaving_told && !known) {
+        struct ha_tell t = {.kind = HA_TELL_LEAVING,
+                            .how = ha->leaving ? HA_LEAVING_NOW : HA_LEAVING_SOON};
         ha_tell_send(ha, &t);
         ha->leaving_told = true;
     }
@@ -630,6 +633,7 @@ void ha_acts(struct ha *ha)
     ha->busy = false;
     ha_freeze_update(ha);
     notice_lapse(ha);
+    ha_leave_tick(ha);
     bool unsure = !ha->inventory;
     for (uint32_t i = 0; i < ha->nlocals; i++) {
         act_guest(ha, i);

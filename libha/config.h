@@ -213,6 +213,12 @@ struct ha_starts {
     ha_ms boot_ms; /* one that runs counts as starting for so long, or until it is healthy */
 };
 
+/* What a host does before it goes down. */
+struct ha_shutdown {
+    bool evacuate;    /* its guests move away first; else they are shut down at once */
+    ha_ms timeout_ms; /* the whole of it */
+};
+
 struct ha_config {
     char cluster_name[HA_NAME_MAX];
     enum ha_mode mode;
@@ -232,6 +238,7 @@ struct ha_config {
     struct ha_fence_policy fencing;
     struct ha_disk_config disk;
     struct ha_starts starts;
+    struct ha_shutdown shutdown;
     bool suspendable_hosts; /* hosts are virtual machines that can be suspended: no bound */
     /* For the shell; the core does not read them. */
     char *driver;          /* "libxl" or "process" */

@@ -290,7 +290,7 @@ static int dispatch(struct ha *ha, const struct ha_event *event)
         ha_transfer_event(ha, event->u.transfer);
         break;
     case HA_EV_SHUTDOWN:
-        ha->leaving = ha->acts_due = true;
+        ha_leave_event(ha, event);
         break;
     }
     return 0;

@@ -30,6 +30,7 @@ struct ha_member {
     ha_ms cuts_at[HA_HOSTS_MAX]; /* our clock when that acknowledgement was delivered */
     size_t ncuts;
     bool leaving;
+    bool going; /* it goes down soon, and is to be emptied */
     bool disk_told, disk_ok; /* it said whether it reads and writes the shared disk */
     struct ha_uuid disk_id;  /* and which one that is */
     uint32_t bound_gen;      /* it said that it needs the disk, by this decision; 0: not */
@@ -299,7 +300,13 @@ struct ha {
     bool busy;              /* something is about to be created: not empty */
     uint64_t next_op;
     uint64_t next_probe;
-    bool leaving, acts_due;
+    bool acts_due;
+    bool going, leaving;    /* leave.c: the host goes down; and gives up what is still here */
+    ha_ms going_since, leave_since;
+    ha_ms evacuate_by, moves_by, leave_by; /* ends of: going, transfers while leaving, all of it */
+    ha_ms no_quorum_since;  /* while going; 0: there is */
+    ha_ms still_since;      /* while going: nothing has been on its way since */
+    unsigned still_here;    /* guests that were here then */
     bool leaving_told;
     struct ha_tell host_told; /* what the others know of this host */
 
@@ -402,6 +409,17 @@ void ha_index_config(struct ha *ha);
 uint32_t ha_guest_index(struct ha *ha, const char *name);
 /* The same for a guest of the configuration, by its place there. */
 uint32_t ha_guest_of(const struct ha *ha, uint32_t config_guest);
+/* leave.c: this host, or another one, goes down */
+void ha_leave_event(struct ha *ha, const struct ha_event *event);
+void ha_leave_tick(struct ha *ha);
+/* A transfer from here that is still under way is to be called off. */
+bool ha_leave_moves_over(struct ha *ha);
+/* How much of `all` a stop that began at `since` may take. */
+ha_ms ha_leave_limit(const struct ha *ha, ha_ms since, ha_ms all);
+/* Stops a guest without the cluster, when it does not answer. True: done, nothing else is to be. */
+bool ha_leave_alone(struct ha *ha, uint32_t i, const struct ha_guest_fact *g);
+void ha_decide_leave(struct ha *ha, const struct ha_member *m);
+
 /* hosts.c */
 void ha_decide_hosts(struct ha *ha);
 void ha_fence_launch(struct ha *ha);

@@ -309,7 +309,8 @@ static void tell_guest(struct ha *ha, struct ha_member *m, const struct ha_tell 
 static void tell_host(struct ha *ha, struct ha_member *m, const struct ha_tell *t)
 {
     if (t->kind == HA_TELL_LEAVING) {
-        m->leaving = true;
+        m->leaving = t->how == HA_LEAVING_NOW;
+        m->going = true;
     } else if (t->kind == HA_TELL_HOST) {
         m->report.inventory = t->how & HA_HOST_INVENTORY;
         m->report.keeper = t->how & HA_HOST_KEEPER;

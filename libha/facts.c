@@ -165,6 +165,9 @@ static bool note_fits(const struct ha_host_fact *h, const struct ha_fact *f)
         return false;
     if (f->kind == HA_FACT_CALM)
         return h->flaps > 0;
+    if (f->kind == HA_FACT_DOWN)
+        return h->state == HA_HOST_IN && ha_uuid_eq(&h->boot, &f->boot) && f->level <= 1 &&
+               h->down != (f->level == 1);
     if (f->kind == HA_FACT_MAINT)
         return f->level <= HA_MAINT_ON &&
                (h->maint != f->level || (f->level && !h->maint_force && (f->how & HA_MAINT_FORCE)));
@@ -278,6 +281,7 @@ bool ha_facts_fits(const struct ha_facts *facts, const struct ha_fact *f)
     case HA_FACT_CALM:
     case HA_FACT_TURN:
     case HA_FACT_MAINT:
+    case HA_FACT_DOWN:
         return note_fits(ha_facts_host(facts, f->host), f);
     case HA_FACT_DISK:
     case HA_FACT_BOUND:
@@ -359,6 +363,8 @@ static void apply_in(struct ha_facts *facts, struct ha_host_fact *h, const struc
         h->disk_ms =
             0; /* what it said of the disk was another life's, or before the last decision */
     h->lost_here &= same;
+    h->down &= same;
+    h->down_return &= same;
     if (h->state == HA_HOST_DEAD && same && h->how == HA_CONF_DEVICE)
         h->distrusted = true; /* rule 24: a device said off and the same life returns */
     if (h->state != HA_HOST_IN || !same)
@@ -436,12 +442,16 @@ static void apply_maint(struct ha_facts *facts, struct ha_host_fact *h, const st
 static void apply_note(struct ha_facts *facts, const struct ha_fact *f)
 {
     struct ha_host_fact *h = ha_facts_host(facts, f->host);
-    if (f->kind == HA_FACT_MAINT)
+    if (f->kind == HA_FACT_MAINT) {
         apply_maint(facts, h, f);
-    else if (f->kind == HA_FACT_CALM)
+    } else if (f->kind == HA_FACT_DOWN) {
+        h->down = f->level == 1;
+        h->down_return = h->down && (f->how & HA_MAINT_RETURN);
+    } else if (f->kind == HA_FACT_CALM) {
         h->flaps = 0;
-    else
+    } else {
         h->turn = (uint8_t)f->level;
+    }
 }
 
 /* Who is lost does not hear of it, and keeps to what it said until it is admitted again. */
@@ -536,8 +546,13 @@ static void apply_assign(struct ha_facts *facts, struct ha_guest_fact *g, const 
     facts->next_inc = f->inc + 1;
 }
 
-static void apply_released(struct ha_guest_fact *g, const struct ha_fact *f)
+static void apply_released(struct ha_facts *facts, struct ha_guest_fact *g,
+                           const struct ha_fact *f)
 {
+    const struct ha_host_fact *from = ha_facts_host(facts, g->owner);
+    if (from && from->down_return && f->how == HA_RELEASE_STOPPED && g->want_run && g->enabled &&
+        !g->home)
+        g->home = g->owner;
     /* one that was to end has not failed, however it ended */
     bool wanted = g->want_run && g->enabled && !g->preempted;
     bool failure = wanted && ha_is_failure(f->how);
@@ -557,11 +572,12 @@ static void apply_released(struct ha_guest_fact *g, const struct ha_fact *f)
     g->loose |= g->failed;
 }
 
-/* Who leaves a host for its maintenance remembers it; an operator's move makes it forget. */
+/* Who leaves a host for its maintenance, or because it goes down, remembers it; an operator's move
+ * makes it forget. */
 static void apply_leave(struct ha_facts *facts, struct ha_guest_fact *g, const struct ha_fact *f)
 {
     const struct ha_host_fact *from = ha_facts_host(facts, g->owner);
-    if (from && from->maint == HA_MAINT_ON)
+    if (from && (from->maint == HA_MAINT_ON || from->down_return))
         g->home = g->home ? g->home : g->owner;
     else if (!f->old_inc)
         g->home = 0;
@@ -621,7 +637,7 @@ static void apply_guest(struct ha_facts *facts, const struct ha_fact *f, uint64_
         g->avoid = 0;
         break;
     case HA_FACT_RELEASED:
-        apply_released(g, f);
+        apply_released(facts, g, f);
         break;
     case HA_FACT_MIG:
         apply_mig(facts, g, f);
@@ -696,6 +712,7 @@ int ha_facts_apply(struct ha_facts *facts, const struct ha_fact *f, uint64_t ind
     case HA_FACT_CALM:
     case HA_FACT_TURN:
     case HA_FACT_MAINT:
+    case HA_FACT_DOWN:
         apply_note(facts, f);
         break;
     case HA_FACT_DISK:

@@ -51,6 +51,9 @@ enum ha_fact_kind {
     HA_FACT_THAW,   /* and from here on everybody does; inc: index of the FREEZE it ends */
     HA_FACT_LOOKED, /* every host has looked round since the THAW at index inc */
     HA_FACT_CHAIR,  /* an operator: the host is the most senior one from here on */
+    HA_FACT_DOWN,   /* that life of the host goes down, and is emptied for it (level 1; how:
+                       HA_MAINT_RETURN: those that leave it may come back to its next life), or it
+                       does not after all (level 0) */
     HA_FACT_COUNT
 };
 
@@ -148,6 +151,7 @@ struct ha_host_fact {
     uint32_t disk_gen; /* of the decision that disk_ms follows */
     uint8_t maint;     /* ha_maint */
     bool maint_force;
+    bool down, down_return; /* its present life goes down; and who leaves it for that may return */
     bool unarmed;      /* it was frozen, and has not said since that its watchdog is armed again */
 };
 
@@ -183,7 +187,8 @@ struct ha_guest_fact {
     uint8_t def_flags;     /* ha_def_flags */
     bool preempted;        /* stopped, or being stopped, to make room; until it starts again */
     uint32_t gave_way;     /* 1 + index of the guest it gave way to; 0: nobody in particular */
-    ha_node home;          /* host that it left for its maintenance; 0: none */
+    ha_node home;          /* host that it left for its maintenance, or because it went
+                              down; 0: none */
 };
 
 struct ha_facts {

@@ -75,6 +75,7 @@ void ha_fact_encode(struct ha_put *put, const struct ha_fact *f)
     case HA_FACT_CALM:
     case HA_FACT_TURN:
     case HA_FACT_MAINT:
+    case HA_FACT_DOWN:
         ha_put_u32(put, f->host);
         ha_put_uuid(put, &f->boot);
         ha_put_u32(put, f->loss);
@@ -171,6 +172,7 @@ static void get_fields(struct ha_get *get, struct ha_fact *f)
     case HA_FACT_CALM:
     case HA_FACT_TURN:
     case HA_FACT_MAINT:
+    case HA_FACT_DOWN:
         f->host = ha_get_u32(get);
         f->boot = ha_get_uuid(get);
         f->loss = ha_get_u32(get);
@@ -270,7 +272,8 @@ static void put_host(struct ha_put *put, const struct ha_host_fact *h)
     ha_put_u32(put, h->node);
     ha_put_u8(put, (uint8_t)h->state);
     ha_put_u8(put, (uint8_t)(h->voter | h->armed << 1 | h->distrusted << 2 | h->tried << 3 |
-                             h->ordered << 4 | h->unarmed << 5));
+                             h->ordered << 4 | h->unarmed << 5 | h->down << 6 |
+                             h->down_return << 7));
     ha_put_uuid(put, &h->boot);
     ha_put_uuid(put, &h->machine);
     ha_put_uuid(put, &h->journal);
@@ -324,6 +327,8 @@ static void get_host(struct ha_get *get, struct ha_host_fact *h)
     h->tried = flags & 8;
     h->ordered = flags & 16;
     h->unarmed = flags & 32;
+    h->down = flags & 64;
+    h->down_return = flags & 128;
     h->boot = ha_get_uuid(get);
     h->machine = ha_get_uuid(get);
     h->journal = ha_get_uuid(get);

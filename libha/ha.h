@@ -40,7 +40,7 @@ enum ha_event_type {
     HA_EV_CLIENT,         /* an operator's command */
     HA_EV_CONFIG,         /* a new, checked configuration */
     HA_EV_DEFINITION,     /* a definition was made from a guest's configuration file on this host */
-    HA_EV_SHUTDOWN,       /* the host is going down: give up guests, then disarm */
+    HA_EV_SHUTDOWN,       /* the host is going down: move guests away, give up the rest, disarm */
     HA_EV_TRANSFER,       /* how a transfer of this host goes, for all hosts' status */
     HA_EV_PROBE,          /* a probe started by HA_ACT_PROBE ended */
 };
@@ -258,6 +258,9 @@ struct ha_event {
             enum ha_probe_result result;
             const char *text; /* the probe's own words; may be NULL */
         } probe;
+        struct {
+            ha_ms limit_ms; /* until the host goes down whatever is here; 0: as configured */
+        } shutdown;
         const struct ha_request *client;
         const struct ha_config *config;
         const struct ha_definition *definition;
@@ -551,6 +554,7 @@ struct ha_host_status {
     bool frozen;            /* it says that it reacts to nothing, and has no watchdog armed */
     uint64_t memory_kib, memory_used_kib;
     unsigned maintenance;   /* 0: no; 1: it is being emptied; 2: in maintenance */
+    bool down;              /* it goes down, and its guests move away for that */
     unsigned leaving;       /* guests that still are to leave it for that */
     unsigned going;         /* of these, under way */
     char why[HA_TEXT_MAX];  /* what it waits for and the operator's way out; "" if all is well */
@@ -621,7 +625,9 @@ struct ha_status {
     bool unheard;       /* nothing comes from the others, not even news: what follows may be old */
     bool keeper;
     bool armed;         /* by the keeper's word; as it was when the keeper is gone */
-    bool leaving;       /* HA_EV_SHUTDOWN came */
+    bool going;         /* HA_EV_SHUTDOWN came */
+    bool leaving;       /* and what is still here is being shut down */
+    ha_ms leave_left_ms; /* going: until the host goes down whatever is here */
     bool empty;
     bool disk_configured, disk_on; /* there is a shared disk; leases need it now */
     ha_ms disk_age_ms;             /* since the start of our last good cycle of it; -1: none */

@@ -488,8 +488,10 @@ void ha_decide_hosts(struct ha *ha)
         decide_fencing(ha, i);
     }
     decide_voters(ha);
-    for (size_t i = 0; i < ha->nmembers && !ha->half; i++)
+    for (size_t i = 0; i < ha->nmembers && !ha->half; i++) {
+        ha_decide_leave(ha, &ha->members[i]);
         decide_out(ha, &ha->members[i]);
+    }
 }
 
 /* ------------------------------------------------------------------------------------- launch */

@@ -86,7 +86,9 @@ static void put_hosts(const struct ha *ha, const struct ha_facts *facts, struct 
         bool fit = !ha_host_away(ha, h) && ha_host_capacity_kib(ha, h->node);
         l->hosts[k] = (struct ha_plan_host){.name = ha_host_name(ha, h->node),
                                             .memory_kib = ha_host_capacity_kib(ha, h->node),
-                                            .state = fit && h->maint ? HA_PLAN_DRAIN : HA_PLAN_UP};
+                                            .state = fit && (h->maint || h->down)
+                                                         ? HA_PLAN_DRAIN
+                                                         : HA_PLAN_UP};
         if (!fit || (ha_quarantined(ha, h) && HA_GUARD(ha, QUARANTINE)))
             l->closed |= UINT64_C(1) << k;
     }
@@ -190,7 +192,7 @@ static void put_wishes(const struct ha *ha, const struct ha_facts *facts, uint32
         return;
     const struct ha_host_fact *home = ha_facts_host(facts, g->home);
     put_wish(l, p, host_index(facts, g->home), HOME);
-    l->homes |= home && home->maint == HA_MAINT_NONE && g->owner && g->owner != g->home;
+    l->homes |= home && home->maint == HA_MAINT_NONE && !home->down && g->owner && g->owner != g->home;
 }
 
 static bool should_run(const struct ha *ha, const struct ha_facts *facts, uint32_t i)

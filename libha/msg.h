@@ -81,7 +81,7 @@ enum ha_tell_kind {
     HA_TELL_PREPARED,   /* mig */
     HA_TELL_MIG_FAILED, /* mig */
     HA_TELL_FENCE,      /* host, boot, loss, level, ok */
-    HA_TELL_LEAVING,    /* this host is going down */
+    HA_TELL_LEAVING,    /* this host is going down; how: HA_LEAVING_NOW or SOON */
     HA_TELL_COPY,       /* a copy this host does not own is here: inc on it; how: its state */
     HA_TELL_GONE,       /* and now it is not */
     HA_TELL_VACATED,    /* the source of a committed migration: nothing of it is left here */
@@ -103,6 +103,11 @@ enum {
     HA_HOST_NO_JOURNAL = 8,
     HA_HOST_DISK = 16,
     HA_HOST_FROZEN = 32
+};
+
+enum {
+    HA_LEAVING_NOW,  /* it gives up what it has (earlier versions know only that) */
+    HA_LEAVING_SOON, /* it is to be emptied first */
 };
 
 struct ha_tell {

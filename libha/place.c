@@ -73,6 +73,8 @@ const char *ha_host_unfit(const struct ha *ha, const struct ha_host_fact *h)
     const char *away = ha_host_away(ha, h);
     if (away)
         return away;
+    if (h->down)
+        return "is going down";
     if (h->maint)
         return h->maint == HA_MAINT_ON ? "is in maintenance" : "is being emptied";
     if (ha_quarantined(ha, h) && HA_GUARD(ha, QUARANTINE))

@@ -192,13 +192,14 @@ static void restart(struct steps *s, const struct ha_plan_action *a)
     say_why(s, a, HA_REPORT_MIGRATE);
 }
 
-/* A guest is stopped for a better one, or to empty a host when an operator insists. That the
+/* A guest is stopped for a better one, or to empty a host that goes down, or when an operator
+ * insists. That the
  * configuration has a new rule ends nobody. */
 static void preempt(struct steps *s, const struct ha_plan_action *a)
 {
     struct ha *ha = s->ha;
     const struct ha_host_fact *h = &ha->prop.hosts[a->from];
-    bool drain = a->reason == HA_PLAN_FOR_DRAIN && h->maint && h->maint_force;
+    bool drain = a->reason == HA_PLAN_FOR_DRAIN && ((h->maint && h->maint_force) || h->down);
     if ((a->reason != HA_PLAN_FOR_ROOM && !drain) || !is_timely(s, a))
         return;
     struct ha_fact fact = {.kind = HA_FACT_PREEMPT,

@@ -93,8 +93,11 @@ void ha_status(const struct ha *ha, ha_ms now, struct ha_status *s)
                             .lease_until = ha->lease_until,
                             .keeper = ha->keeper,
                             .armed = ha->armed,
+                            .going = ha->going,
                             .leaving = ha->leaving,
                             .empty = ha_empty(ha)};
+    if (ha->going && ha->leave_by > now)
+        s->leave_left_ms = ha->leave_by - now;
     s->lapsed = lapsed(ha);
     s->unheard = unheard(ha);
     struct ha_key key = {{0}, 0};
@@ -158,7 +161,10 @@ static void disk_why(const struct ha *ha, ha_ms now, const struct ha_host_fact *
 static void maint_why(const struct ha *ha, const struct ha_host_fact *h, struct ha_host_status *r)
 {
     const char *name = ha_host_name(ha, h->node);
-    if (h->maint == HA_MAINT_ON && r->leaving == 0)
+    if (h->down)
+        ha_say(r->why, sizeof r->why, "goes down: %u guests to go, %u of them under way",
+               r->leaving, r->going);
+    else if (h->maint == HA_MAINT_ON && r->leaving == 0)
         ha_say(r->why, sizeof r->why, "in maintenance, empty; `xvmhactl maintenance off %s` ends that",
                name);
     else if (r->going < r->leaving)
@@ -228,7 +234,7 @@ static void host_why(const struct ha *ha, ha_ms now, const struct ha_host_fact *
                    "storage broken?");
         else if (h->distrusted)
             ha_say(r->why, sizeof r->why, "its fence device lied once: check it");
-        else if (h->maint)
+        else if (h->maint || h->down)
             maint_why(ha, h, r);
         else if (ha_quarantined(ha, h))
             ha_say(r->why, sizeof r->why,
@@ -242,7 +248,8 @@ static void count_leaving(const struct ha *ha, const struct ha_host_fact *h,
                           struct ha_host_status *r)
 {
     r->maintenance = h->maint;
-    for (size_t k = 0; h->maint && k < ha_shown(ha)->nguests; k++) {
+    r->down = h->down && h->state == HA_HOST_IN;
+    for (size_t k = 0; (h->maint || r->down) && k < ha_shown(ha)->nguests; k++) {
         const struct ha_guest_fact *g = &ha_shown(ha)->guests[k];
         bool here = g->owner == h->node || g->left_host == h->node;
         r->leaving += here;

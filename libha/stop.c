@@ -43,7 +43,8 @@ void ha_stop_over(struct ha *ha, uint32_t i)
     l->stop_asked = l->stop_overdue_said = false;
 }
 
-/* Those that come after it stop first; no longer than its own stop may take. */
+/* Those that come after it stop first; no longer than its own stop may take, and half of the time that
+ * a host has which goes down. */
 static bool held(struct ha *ha, uint32_t i, const struct ha_guest_fact *g)
 {
     struct ha_local *l = &ha->locals[i];
@@ -55,7 +56,7 @@ static bool held(struct ha *ha, uint32_t i, const struct ha_guest_fact *g)
         ha_report(ha, HA_REPORT_GUEST_ACT, HA_SEV_INFO, ha->self, g->name,
                   "%s is stopped once %s has stopped", g->name, first);
     }
-    ha_ms end = l->stop_held + timeout_of(ha, i);
+    ha_ms end = l->stop_held + ha_leave_limit(ha, l->stop_held, 2 * timeout_of(ha, i)) / 2;
     if (ha->now >= end)
         return false;
     tell_phase(ha, i, HA_STOP_WAITS, end);
@@ -84,12 +85,12 @@ void ha_stop(struct ha *ha, uint32_t i, const struct ha_guest_fact *g)
     struct ha_local *l = &ha->locals[i];
     if (held(ha, i, g))
         return;
-    ha_ms all = timeout_of(ha, i);
     if (!l->stop_began) {
         l->stop_began = ha->now;
         l->release = HA_RELEASE_STOPPED;
         l->release_inc = l->copy.inc;
     }
+    ha_ms all = ha_leave_limit(ha, l->stop_began, timeout_of(ha, i));
     ha_ms by_force = l->stop_began + all * 7 / 10;
     if (ha->now >= by_force) {
         force(ha, i, g, l->stop_began + all * 19 / 20);

@@ -83,6 +83,11 @@ static void say_host(struct ha *ha, const struct ha_facts *before, const struct 
                                                   : "takes guests again",
                   f->name[0] ? ", by order of " : "", f->name);
         break;
+    case HA_FACT_DOWN:
+        ha_report(ha, HA_REPORT_HOST_MAINT, HA_SEV_NOTICE, f->host, NULL,
+                  f->level ? "%s goes down: its guests leave it" : "%s does not go down after all",
+                  name);
+        break;
     case HA_FACT_TURN:
         break;
     case HA_FACT_FENCING:
@@ -237,7 +242,7 @@ void ha_say_stable(struct ha *ha, const struct ha_facts *before, const struct ha
              f->kind <= HA_FACT_OUT)
         say_host(ha, before, f);
     else if (f->kind == HA_FACT_REPLACE || f->kind == HA_FACT_ORDER || f->kind == HA_FACT_CALM ||
-             f->kind == HA_FACT_MAINT)
+             f->kind == HA_FACT_MAINT || f->kind == HA_FACT_DOWN)
         say_host(ha, before, f);
     else if (f->kind == HA_FACT_DISK || f->kind == HA_FACT_BOUND)
         say_disk(ha, f);

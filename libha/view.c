@@ -406,6 +406,7 @@ void ha_view_report(struct ha *ha, struct ha_member *m, const struct ha_msg_head
         m->ncopies = 0;
     if (!add_copies(m, get, r.ncopies))
         return;
+    m->going = r.leaving || (m->going && m->instance == head->instance);
     m->instance = head->instance;
     m->boot = head->boot;
     m->report = r;

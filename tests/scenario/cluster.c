@@ -192,6 +192,9 @@ static void read_places(struct reader *r, yaml_node_t *root, struct ha_config *c
     const char *failback = scalar(r, root, "failback", "never");
     const char *preempt = scalar(r, root, "preempt", "lower");
     yaml_node_t *rules = list_of(r, root, "rules");
+    c->shutdown = (struct ha_shutdown){
+        .evacuate = yes(r, root, "evacuate", true),
+        .timeout_ms = (ha_ms)number(r, root, "shutdown", 60) * 1000};
     c->placement = (struct ha_placement){
         .reserve = (unsigned)number(r, root, "reserve", 0),
         .failback = failback[0] == 'a'   ? HA_FAILBACK_AUTO
@@ -333,7 +336,7 @@ static void build(struct reader *r, yaml_node_t *root, struct scenario *s)
         "hosts", "guests", "mode", "fence", "fence-hosts", "delay",       "timers",
         "token", "room",   "boot", "lies",  "liveness",    "no-watchdog", "suspendable",
         "starts", "definitions", "labels", "rules", "preempt", "failback", "rebalance", "reserve",
-        "losses-host", "losses-cluster", "losses-window", "disk"};
+        "losses-host", "losses-cluster", "losses-window", "disk", "evacuate", "shutdown"};
     for (yaml_node_pair_t *p = root->data.mapping.pairs.start; p < root->data.mapping.pairs.top;
          p++) {
         bool found = false;

@@ -60,6 +60,7 @@ struct ha_config *sim_config_new(const struct sim_shape *shape, ha_ms token_ms, 
         c->disk.timeout_ms = ha_disk_timeout_min(&c->timers, c->disk.interval_ms, 0);
     }
     c->placement = (struct ha_placement){.preempt = HA_PLAN_PREEMPT_LOWER, .rebalance = true};
+    c->shutdown.timeout_ms = 60000;
     c->nhosts = shape->hosts;
     c->hosts = calloc(c->nhosts, sizeof(*c->hosts));
     c->ndevices = 2;
@@ -512,6 +513,9 @@ static void draw_rule(struct sim_rng *r, struct ha_config *c, unsigned most)
  * what it was. */
 static void draw_places(uint64_t seed, struct sim_run *run)
 {
+    struct sim_rng down = sim_rng_seed(seed, 179);
+    run->setup.config->shutdown.evacuate = sim_rng_chance(&down, 700);
+    run->setup.config->shutdown.timeout_ms = 5000 + (ha_ms)sim_rng_below(&down, 55000);
     struct sim_rng r = sim_rng_seed(seed, 78);
     struct ha_config *c = run->setup.config;
     unsigned most = (unsigned)(c->nhosts < c->nguests ? c->nhosts : c->nguests);

@@ -270,8 +270,10 @@ static void tell(struct sim_world *w, struct sim_host *h, const struct sim_news 
         memcpy(definition.guest, w->guests[news->guest].name, HA_NAME_MAX);
         e.u.definition = &definition;
         break;
-    case HA_EV_DISCONNECTED:
     case HA_EV_SHUTDOWN:
+        e.u.shutdown.limit_ms = (ha_ms)news->id;
+        break;
+    case HA_EV_DISCONNECTED:
         break;
     case HA_EV_START:
     case HA_EV_TICK:

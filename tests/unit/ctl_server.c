@@ -34,9 +34,10 @@ static ha_ms get_now(void *user)
     return 1000;
 }
 
-static void on_leave(void *user)
+static void on_leave(void *user, ha_ms limit_ms)
 {
     (void)user;
+    (void)limit_ms;
 }
 
 static const struct ha_config *get_config(void *user)

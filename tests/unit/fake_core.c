@@ -138,7 +138,7 @@ void fake_core_bad_day(struct ha *fake)
     fake->guests[3].state = HA_GUEST_FREE;
     fake->guests[3].failed = true;
     fake->guests[3].restarts = 3;
-    fake->hosts[0].drift = true;
+    fake->hosts[0].drift = fake->hosts[0].down = true;
     fake->tolerates.hosts = 0;
     fake->hosts[1].maintenance = 2;
     fake->hosts[1].leaving = 3;

@@ -243,7 +243,8 @@ static const char places[] =
     "reserve: 1\n"
     "failback: maintenance-window\n"
     "preempt: more\n"
-    "rebalance: no\n";
+    "rebalance: no\n"
+    "shutdown: {evacuate: no, timeout: 90s}\n";
 
 static const char plain_places[] = "cluster: {name: demo}\n"
                                    "hosts: {host1: {id: 1, fence: none}}\n";
@@ -289,12 +290,16 @@ static void test_placement(void **state)
     assert_int_equal(l.config->placement.failback, HA_FAILBACK_MAINTENANCE);
     assert_int_equal(l.config->placement.preempt, HA_PLAN_PREEMPT_MORE);
     assert_false(l.config->placement.rebalance);
+    assert_false(l.config->shutdown.evacuate);
+    assert_int_equal(l.config->shutdown.timeout_ms, 90000);
     done(&l);
     l = load(plain_places, &three_hosts);
     assert_int_equal(l.r, 0);
     assert_int_equal(l.config->placement.preempt, HA_PLAN_PREEMPT_LOWER);
     assert_int_equal(l.config->placement.failback, HA_FAILBACK_NEVER);
     assert_true(l.config->placement.rebalance);
+    assert_true(l.config->shutdown.evacuate);
+    assert_int_equal(l.config->shutdown.timeout_ms, 600000);
     done(&l);
 }
 

@@ -173,6 +173,7 @@ expect 0 'guest web1, migrating' status
 expect 0 '^Host failures tolerated: 0 (reserve 1)$' status
 expect 0 'cluster reserve, not met' status
 expect 0 '^  host2 .*in maintenance' status
+expect 0 '^  host1 .*goes down' status
 expect 0 'host host2, online: is being emptied' status
 expect 0 'guest build, preempted: stopped for want of room' status
 expect 0 'not on host3: fencing: lost 12 s ago' why web1

@@ -66,7 +66,8 @@ static struct ha_fact full(enum ha_fact_kind kind)
         f.level = 1;
         f.lease_ms = 15000;
     } else if (kind <= HA_FACT_OUT || kind == HA_FACT_REPLACE ||
-               (kind >= HA_FACT_ORDER && kind <= HA_FACT_TURN) || kind == HA_FACT_MAINT) {
+               (kind >= HA_FACT_ORDER && kind <= HA_FACT_TURN) || kind == HA_FACT_MAINT ||
+               kind == HA_FACT_DOWN) {
         f.host = 9;
         f.boot = uuid_of('b', 9);
         f.loss = UINT32_MAX;

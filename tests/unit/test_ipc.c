@@ -64,9 +64,10 @@ static int on_reload(void *user, uint64_t client, char **ret_text)
     return w->code;
 }
 
-static void on_leave(void *user)
+static void on_leave(void *user, ha_ms limit_ms)
 {
     (void)user;
+    (void)limit_ms;
 }
 
 static const struct ha_config *get_config(void *user)

@@ -649,12 +649,14 @@ void ha_acts(struct ha *ha)
         ha_wake(ha, ha->asked_inventory + RETRY);
     look(ha);
     tell_fences(ha);
+    ha_knows_tell(ha);
     tell_host(ha);
     if (may_tell(ha))
         ha_disk_tell(ha);
     if (may_tell(ha))
         ha_defs_tell(ha);
     ha_defs_fetch(ha);
+    ha_config_act(ha);
     ha_keeper_orders(ha);
 }
 
@@ -668,5 +670,6 @@ void ha_tells_reset(struct ha *ha)
     ha_probes_reset(ha);
     ha_stops_reset(ha);
     ha->leaving_told = false;
+    ha->knows_due = true;
     ha->bound_told = 0;
 }

@@ -307,6 +307,12 @@ static void do_host(struct sim_world *w, struct sim_host *h, const struct sim_op
         h->files[op->guest] = ++w->definitions[op->guest];
         sim_daemon_define(w, h, op->guest, true);
         break;
+    case SIM_OP_CONFIG:
+        if (op->guest < 0 || w->config->nrules)
+            break; /* rules name guests by their place in the file */
+        h->unregistered[op->guest] = !undo;
+        sim_daemon_reconfigure(w, h);
+        break;
     case SIM_OP_DISK_LOST:
         h->disk_lost = !undo;
         break;

@@ -431,6 +431,10 @@ static void heal_host(struct sim_world *w, struct sim_host *h)
     h->forced.times = 0;
     h->cs_frozen = false;
     sim_journal_fail(w, h, false);
+    if (h->own) {
+        memset(h->unregistered, 0, sizeof(h->unregistered));
+        sim_daemon_reconfigure(w, h);
+    }
     if (h->hung)
         sim_hang(w, h, false);
     if (h->stuck)

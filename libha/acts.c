@@ -203,6 +203,12 @@ static void act_create(struct ha *ha, uint32_t i)
 {
     struct ha_local *l = &ha->locals[i];
     const struct ha_guest_fact *g = fact_for(ha, i, HA_GUARD(ha, STABLE_ASSIGN));
+    /* What was started by hand and has no tag yet is not seen by who does not know the guest: that it
+     * is gone, nobody can tell (scenario unknown-while-adopted). */
+    if (ha_knows_unseen(ha, i, g)) {
+        ha_say(l->error, sizeof l->error, "this host's configuration does not have it");
+        return;
+    }
     bool once = l->marked >= g->inc || l->burned >= g->inc;
     if (!HA_GUARD(ha, INC_ONCE))
         once = false;

@@ -548,6 +548,8 @@ int ha_ask_cluster(struct ha *ha, const struct ha_ask *ask, char *ret_text, size
 void ha_knows_before(struct ha *ha); /* the configuration is about to be another one */
 void ha_knows_config(struct ha *ha); /* and now it is */
 void ha_knows_looked(struct ha *ha); /* a look has ended */
+/* It is ours by adoption, not tagged yet, and would not be seen here. i < ha->nlocals. */
+bool ha_knows_unseen(const struct ha *ha, uint32_t guest, const struct ha_guest_fact *g);
 void ha_knows_tell(struct ha *ha);
 void ha_knows_deliver(struct ha *ha, struct ha_member *m, struct ha_get *get);
 /* It has yet to say which guests it knows. */

@@ -262,11 +262,13 @@ bool ha_empty(const struct ha *ha)
     bool workers = HA_GUARD(ha, WORKERS_EMPTY);
     if (!ha->inventory)
         return false;
-    for (size_t i = 0; i < ha->nlocals; i++) {
+    for (uint32_t i = 0; i < ha->nlocals; i++) {
         const struct ha_local *l = &ha->locals[i];
         if (workers && (l->op || l->unsure))
             return false;
         if (l->have && l->copy.inc && (workers || l->copy.state == HA_COPY_RUNNING))
+            return false;
+        if (i < ha->log.head.nguests && ha_knows_unseen(ha, i, &ha->log.head.guests[i]))
             return false;
     }
     return ha->unknown_copies == 0;

@@ -43,6 +43,13 @@ void ha_knows_looked(struct ha *ha)
     ha->config_looked = ha->knows_due = true;
 }
 
+bool ha_knows_unseen(const struct ha *ha, uint32_t i, const struct ha_guest_fact *g)
+{
+    bool known = ha_guest_config(ha, i) && (ha->config_looked || ha->locals[i].in_look);
+    return g->state == HA_GUEST_STARTING && g->by_adopt && g->owner == ha->self &&
+           ha_uuid_eq(&g->boot, &ha->boot) && !known && HA_GUARD(ha, KNOWN_GUEST);
+}
+
 /* Behind everything that was told of copies: who hears it has heard of those. */
 void ha_knows_tell(struct ha *ha)
 {

@@ -182,8 +182,8 @@ static bool parse(const char *text, struct change *ret)
 static int check_files(struct ha *ha, const struct change *c, char *ret_text, size_t size)
 {
     if (ha->config_taken < ha->prop.config_changes[0].at) {
-        ha_say(ret_text, size, "%s has not taken the last change of the configuration yet: repeat in a "
-               "moment; `xvmhactl config diff %s`", ha_host_name(ha, ha->self),
+        ha_say(ret_text, size,
+               "%s has not taken the last change of the configuration yet: repeat in a moment",
                ha_host_name(ha, ha->self));
         return -EAGAIN;
     }

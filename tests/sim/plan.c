@@ -310,6 +310,8 @@ static void do_host(struct sim_world *w, struct sim_host *h, const struct sim_op
     case SIM_OP_CONFIG:
         if (op->guest < 0 || w->config->nrules)
             break; /* rules name guests by their place in the file */
+        if (!undo && w->setup->scarce && !w->config->guests[op->guest].config_path)
+            break; /* without a definition nobody else knows what memory it takes */
         h->unregistered[op->guest] = !undo;
         sim_daemon_reconfigure(w, h);
         break;

@@ -269,10 +269,12 @@ int ha_ask_restart(struct ha *ha, const struct ha_ask *ask, uint32_t i, char *re
         return 0;
     }
     if (g->state != HA_GUEST_RUNNING || !ha_wanted(g) || g->recall || g->preempted) {
-        ha_say(ret_text, size, "%s is %s: only a guest that runs can be restarted%s%s", g->name,
-               g->state != HA_GUEST_RUNNING ? ha_guest_state_name(g->state) : "being shut down",
-               g->state == HA_GUEST_FREE ? "; `xvmhactl start` " : "",
-               g->state == HA_GUEST_FREE ? g->name : "");
+        if (g->state == HA_GUEST_FREE)
+            ha_say(ret_text, size, "%s does not run: `xvmhactl start %s`", g->name, g->name);
+        else
+            ha_say(ret_text, size, "%s is %s: only a guest that runs can be restarted", g->name,
+                   g->state != HA_GUEST_RUNNING ? ha_guest_state_name(g->state)
+                                                : "being shut down");
         return -EBUSY;
     }
     if (!ha_propose(ha, &fact)) {

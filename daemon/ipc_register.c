@@ -20,6 +20,22 @@ static void refused(struct xvm_client *client, int r, char *text)
     free(text);
 }
 
+/* Programs that the configuration names run as root (probes, fence agents), and the file may be root's
+ * alone to read: members of the group that may steer the cluster must not become root by it. */
+static bool is_root(struct xvm_client *client)
+{
+    char who[HA_NAME_MAX];
+
+    if (client->uid == 0)
+        return true;
+    xvm_user_name(client->uid, who, sizeof(who));
+    xvm_client_error_text(client, "org.xvmha.PermissionDenied",
+                          "user %s may not see or change the configuration: that is for root, for "
+                          "whom programs run that it names",
+                          who);
+    return false;
+}
+
 static bool take_what(struct xvm_client *client, json_t *params,
                       struct xvm_register_request *request)
 {
@@ -55,7 +71,7 @@ void xvm_client_config_change(struct xvm_client *client, json_t *params)
     char who[HA_NAME_MAX], *text = NULL;
     int r;
 
-    if (core == NULL || !take_what(client, params, &request))
+    if (core == NULL || !is_root(client) || !take_what(client, params, &request))
         return;
     if (request.what == XVM_REGISTER_REMOVE &&
         !xvm_client_know_guest(client, core, request.guest))
@@ -75,7 +91,8 @@ void xvm_client_config_file(struct xvm_client *client, json_t *params)
     char host[HA_NAME_MAX] = "", *text = NULL;
     int r;
 
-    if (xvm_client_core(client) == NULL || !xvm_client_take_host(client, params, host))
+    if (xvm_client_core(client) == NULL || !is_root(client) ||
+        !xvm_client_take_host(client, params, host))
         return;
     client->waiting = ++client->ipc->last_id;
     r = env->config_file != NULL
@@ -94,7 +111,7 @@ void xvm_client_guest_export(struct xvm_client *client, json_t *params)
     char *text = NULL;
     int r;
 
-    if (core == NULL)
+    if (core == NULL || !is_root(client))
         return;
     if (guest == NULL) {
         xvm_client_bad_parameter(client, "guest");

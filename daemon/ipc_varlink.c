@@ -18,7 +18,8 @@ static const char service[] =
 
 static const char xvmha[] =
     "# High availability for Xen guests. Group xvm-ha-read may call Ping, Status, Events and\n"
-    "# Instance; root and group xvm-ha may call everything.\n"
+    "# Instance; root and group xvm-ha may call everything, but ConfigChange,\n"
+    "# ConfigFile and GuestExport, which are root's.\n"
     "interface org.xvmha\n"
     "\n"
     "type Host (name: string, id: int, condition: string, state: string, member: bool,\n"

@@ -188,8 +188,8 @@ static void note_host(struct status *st, const struct ha_host_status *h, const c
         note(st->attention, "host", name, condition, "nothing is heard from it; is corosync stuck?");
     if (h->drift)
         note(st->attention, "host", name, "config drift",
-             "its " XVM_CONFIG_PATH " differs from this host's: make them equal, then `xvmhactl "
-             "reload` on each");
+             "its " XVM_CONFIG_PATH " differs from this host's: `xvmhactl config diff` shows how; "
+             "`xvmhactl config push` where it is right makes them equal");
 }
 
 static void size_text(uint64_t bytes, char *buf, size_t size)

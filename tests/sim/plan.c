@@ -163,6 +163,16 @@ static void corosync(struct sim_world *w, struct sim_host *h, const struct sim_o
     }
 }
 
+/* What a guest takes that is in no file any more is known by its definition; without one it matters
+ * only where all guests together would not fit on one host. */
+static bool memory_known(const struct sim_world *w, int guest)
+{
+    uint64_t sum = 0;
+    for (unsigned g = 0; g < w->nguests; g++)
+        sum += w->config->guests[g].memory_kib;
+    return w->config->guests[guest].config_path || sum <= w->setup->host_memory_kib;
+}
+
 /* Ops on guests and on the world as a whole. False: it is about a host. */
 static bool do_world(struct sim_world *w, const struct sim_op *op, bool undo)
 {
@@ -310,8 +320,8 @@ static void do_host(struct sim_world *w, struct sim_host *h, const struct sim_op
     case SIM_OP_CONFIG:
         if (op->guest < 0 || w->config->nrules)
             break; /* rules name guests by their place in the file */
-        if (!undo && w->setup->scarce && !w->config->guests[op->guest].config_path)
-            break; /* without a definition nobody else knows what memory it takes */
+        if (!undo && !memory_known(w, op->guest))
+            break;
         h->unregistered[op->guest] = !undo;
         sim_daemon_reconfigure(w, h);
         break;

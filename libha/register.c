@@ -53,7 +53,8 @@ bool ha_knows_unseen(const struct ha *ha, uint32_t i, const struct ha_guest_fact
 /* Behind everything that was told of copies: who hears it has heard of those. */
 void ha_knows_tell(struct ha *ha)
 {
-    if (!ha->knows_due || (!ha->config_looked && !ha->knows_said) || !ha->stable_known || ha->fetching ||
+    /* It waits for nothing to be stable: who is in the epoch has its log, and is asked soon. */
+    if (!ha->knows_due || (!ha->config_looked && !ha->knows_said) || ha->fetching ||
         !ha_may_tell(ha))
         return;
     size_t n = ha->nlocals < ha->ndesks ? ha->nlocals : ha->ndesks;

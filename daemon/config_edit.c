@@ -235,8 +235,8 @@ static int read_file(struct doc *doc, const char *text, size_t len, struct ha_er
         return refuse(ret_error, -EINVAL, "the configuration is not written as `key: value` lines: "
                                           "edit it by hand, then `xvmhactl reload`");
     if (guests != NULL && guests->flow && guests->nitems > 0)
-        return refuse(ret_error, -EINVAL, "`guests` is written in braces: write each guest on lines "
-                                          "of its own, then it can be edited by command");
+        return refuse(ret_error, -EINVAL, "`guests` is written in braces: write each guest on "
+                                          "lines of its own, then it can be edited by command");
     return 0;
 }
 
@@ -282,8 +282,8 @@ static int check(const struct doc *before, const char *without, const struct xvm
 
     if (r == 0 && !is_right(before, without, more, &after))
         r = refuse(ret_error, -EINVAL,
-                   "the configuration is written in a way that cannot be edited by command: edit it "
-                   "by hand, then `xvmhactl reload`");
+                   "the configuration is written in a way that cannot be edited by command: edit "
+                   "it by hand, then `xvmhactl reload`");
     doc_done(&after);
     if (r < 0)
         xvm_edit_done(edit);

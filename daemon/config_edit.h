@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Changes the text of a configuration file: a guest in, a guest out; everything else stays as it is,
+/* Changes the text of a configuration file: a guest in, a guest out; all else stays as it is,
  * byte for byte. Each result is read again and compared, value by value, with what it should say: a
  * file that is written in a way that this does not understand is refused, never damaged. */
 #ifndef XVM_CONFIG_EDIT_H

@@ -161,8 +161,8 @@ int ctl_debug(struct ctl *ctl, const struct ctl_command *command, char **args, i
 
 /* ctl_cluster.c: has the operator type `word`, or given --yes. CTL_OK, or an exit code. */
 int ctl_confirm(const struct ctl *ctl, const char *warning, const char *word);
-/* ctl_diff.c: what a program prints, malloc'd. fds: it finds them as 3, 4, … . 0 and its exit status, or
- * a negative errno. */
+/* ctl_diff.c: what a program prints, malloc'd. fds: it finds them as 3, 4, and so on. 0 and its exit
+ * status, or a negative errno. */
 int ctl_run(const char *const *argv, const int *fds, size_t nfds, char **ret_text, int *ret_status);
 
 /* ctl_wait.c: polls until the guest runs (or not), or moved away from `from`; says on the way what

@@ -149,7 +149,8 @@ static void put_diff(const struct ctl *ctl, const json_t *other, bool same, cons
     }
     if (!ctl_bool(other, "used")) {
         snprintf(line, sizeof(line),
-                 "%.64s works by another configuration than is in its file: `xvmhactl reload` there",
+                 "%.64s works by another configuration than is in its file: `xvmhactl reload` "
+                 "there",
                  host);
         ctl_put_wrapped(ctl, STYLE_BUSY, line, 0, 2);
     }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* `xvmhactl guest add`, `remove`, `export`, `config push`: the register of guests; `restart`; `debug`. */
+/* `xvmhactl guest add`, `remove`, `export`, `config push`: the register of guests; and `restart`,
+ * `debug`. */
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -24,7 +25,7 @@ static long long now_ms(void)
     return (long long)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* -------------------------------------------------------------------------- until all have taken it */
+/* ---------------------------------------------------------------------- until all have taken it */
 
 /* The hosts that are here and do not work by this host's configuration (names, comma between), or
  * "this host" while that is still the old one; "": none. False: no answer. */
@@ -71,8 +72,8 @@ static int wait_taken(const struct ctl *ctl, const char *before)
             return CTL_OK;
         if (now_ms() >= end) {
             snprintf(text, sizeof(text),
-                     "not in use after %d s on %s: `xvmhactl events` there says why, `xvmhactl config "
-                     "diff` what differs",
+                     "not in use after %d s on %s: `xvmhactl events` there says why, `xvmhactl "
+                     "config diff` what differs",
                      limit_s, who);
             ctl_put_error(ctl, text);
             return CTL_TIMEOUT;
@@ -105,7 +106,7 @@ static int change(const struct ctl *ctl, json_t *params, bool push)
     return r;
 }
 
-/* ------------------------------------------------------------------------------------- guest add */
+/* ------------------------------------------------------------------------------------ guest add */
 
 static char *read_text(const char *path)
 {
@@ -157,8 +158,11 @@ static json_t *ask_xl(const char *path)
 
 static bool plain_name(const char *name)
 {
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                "0123456789_.+-";
+
     for (const char *c = name; *c != '\0'; c++)
-        if (strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.+-", *c) == NULL)
+        if (strchr(plain, *c) == NULL)
             return false;
     return name[0] != '\0';
 }
@@ -279,9 +283,9 @@ int ctl_guest_export(struct ctl *ctl, const struct ctl_command *command, char **
 int ctl_config_push(struct ctl *ctl, const struct ctl_command *command, char **args, int nargs)
 {
     int r = ctl_confirm(ctl,
-                        "This host's configuration file replaces that of every other host, whatever "
-                        "is in it (`xvmhactl config diff` shows that). Each keeps its old one beside "
-                        "it, with .before behind the name.",
+                        "This host's configuration file replaces that of every other host, "
+                        "whatever is in it (`xvmhactl config diff` shows that). Each keeps its old "
+                        "one beside it, with .before behind the name.",
                         "push");
 
     (void)command;

@@ -324,7 +324,8 @@ static void on_probed(void *user, uint64_t id, enum ha_probe_result result, cons
 {
     struct ha_event event = {.type = HA_EV_PROBE};
 
-    xvm_debug(xvm_debug_whose('p', id), "probe %" PRIu64 " ends, result %d: %s", id, (int)result, text ? text : "");
+    xvm_debug(xvm_debug_whose('p', id), "probe %" PRIu64 " ends, result %d: %s", id,
+              (int)result, text ? text : "");
     event.u.probe.id = id;
     event.u.probe.result = result;
     event.u.probe.text = text;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Methods of the control socket about the register of guests: the configuration changed on all hosts,
- * shown, exported; and the switch for debugging. */
+/* Methods of the control socket about the register of guests: the configuration changed on all
+ * hosts, shown, exported; and the switch for debugging. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,15 +13,16 @@ static void refused(struct xvm_client *client, int r, char *text)
     client->waiting = 0;
     xvm_client_command_done(client, r,
                             text != NULL ? text
-                            : r == -EBUSY ? "several such requests are under way: repeat in a moment"
+                            : r == -EBUSY ? "several such requests are under way: repeat soon"
                             : r == -ENOTCONN || r == -EAGAIN
                                 ? "the other hosts cannot be asked: is corosync running?"
                                 : NULL);
     free(text);
 }
 
-/* Programs that the configuration names run as root (probes, fence agents), and the file may be root's
- * alone to read: members of the group that may steer the cluster must not become root by it. */
+/* Programs that the configuration names run as root (probes, fence agents), and the file may be
+ * root's alone to read: members of the group that may steer the cluster must not become
+ * root by it. */
 static bool is_root(struct xvm_client *client)
 {
     char who[HA_NAME_MAX];

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Makes to this host's configuration file what the cluster has agreed on. A file that is one of those
- * that the change was made from is replaced; one that somebody has changed by hand stays, and that is
- * reported. Killed at any point, it begins again: the fact stays, and a file that is the new one
- * already is not replaced again. */
+/* Makes to this host's configuration file what the cluster has agreed on. A file that is one of
+ * those that the change was made from is replaced; one that somebody has changed by hand stays, and
+ * that is reported. Killed at any point, it begins again: the fact stays, and a file that is the new
+ * one already is not replaced again. */
 #include "register.h"
 
 #include <errno.h>
@@ -95,7 +95,7 @@ static void in_trouble(struct xvm_register *reg, const char *what, int r)
     sd_event_source_set_enabled(reg->retry, SD_EVENT_ONESHOT);
 }
 
-/* ---------------------------------------------------------------------------------- replacing it */
+/* --------------------------------------------------------------------------------- replacing it */
 
 static void use_it(struct xvm_register *reg)
 {

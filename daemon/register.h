@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The register of guests on this host: changes of the configuration file, asked for here and agreed on
- * by the cluster, are made to the file; other hosts' files are shown. */
+/* The register of guests on this host: changes of the configuration file, asked for here and agreed
+ * on by the cluster, are made to the file; other hosts' files are shown. */
 #ifndef XVM_REGISTER_H
 #define XVM_REGISTER_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What operators ask of the register here: a change is made to a copy of this host's file, checked by
- * a process of its own, kept where other hosts find it, and put to the cluster; another host's file
- * is fetched and shown. */
+/* What operators ask of the register here: a change is made to a copy of this host's file, checked
+ * by a process of its own, kept where other hosts find it, and put to the cluster; another host's
+ * file is fetched and shown. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -159,8 +159,8 @@ static int read_base(struct xvm_register *reg, char **ret_file, size_t *ret_len,
     if (reg->base == reg->d->config->hash)
         return 0;
     free(*ret_file);
-    return sentence(ret_text, -EBUSY, "%s was edited and is not in use yet: `xvmhactl reload` first",
-                    path);
+    return sentence(ret_text, -EBUSY,
+                    "%s was edited and is not in use yet: `xvmhactl reload` first", path);
 }
 
 static int make(struct xvm_register *reg, const struct xvm_register_request *request, char *file,
@@ -205,7 +205,8 @@ int xvm_register_ask(struct xvm_register *reg, const struct xvm_register_request
 
     *ret_text = NULL;
     if (reg->proposal)
-        return sentence(ret_text, -EBUSY, "another change is being checked here: repeat in a moment");
+        return sentence(ret_text, -EBUSY,
+                        "another change is being checked here: repeat in a moment");
     r = read_base(reg, &file, &len, ret_text);
     if (r < 0)
         return r;
@@ -255,7 +256,7 @@ int xvm_register_export(struct xvm_register *reg, const char *guest, json_t **re
     return *ret_answer ? 0 : -EINVAL;
 }
 
-/* ------------------------------------------------------------------------------------- the files */
+/* ------------------------------------------------------------------------------------ the files */
 
 static void drop_question(struct xvm_question *q)
 {

@@ -23,7 +23,8 @@
 void ha_knows_before(struct ha *ha)
 {
     for (uint32_t i = 0; i < ha->nlocals; i++)
-        ha->locals[i].in_look = ha_guest_config(ha, i) && (ha->config_looked || ha->locals[i].in_look);
+        ha->locals[i].in_look =
+            ha_guest_config(ha, i) && (ha->config_looked || ha->locals[i].in_look);
 }
 
 void ha_knows_config(struct ha *ha)
@@ -122,7 +123,7 @@ ha_node ha_knows_missing(const struct ha *ha, uint32_t guest)
     return 0;
 }
 
-/* ------------------------------------------------------------------------- the file, on this host */
+/* ----------------------------------------------------------------------- the file, on this host */
 
 void ha_config_act(struct ha *ha)
 {
@@ -143,7 +144,7 @@ void ha_config_taken(struct ha *ha, uint64_t at)
     ha->decide_due = true;
 }
 
-/* ------------------------------------------------------------------------------- at the coordinator */
+/* --------------------------------------------------------------------------- at the coordinator */
 
 struct change {
     char what[8];
@@ -166,7 +167,8 @@ static bool hex(const char *text, size_t digits, uint8_t *ret)
 /* "add 0123456789abcdef 0123456789abcdef0123456789abcdef" */
 static bool parse(const char *text, struct change *ret)
 {
-    size_t n = strcspn(text, " ");
+    const char *space = strchr(text, ' ');
+    size_t n = space ? (size_t)(space - text) : SIZE_MAX;
     uint8_t from[8];
     if (n >= sizeof ret->what || strlen(text) != n + 1 + 16 + 1 + 32 || text[n + 17] != ' ' ||
         !hex(text + n + 1, 16, from) || !hex(text + n + 18, 32, ret->file.b))
@@ -206,8 +208,8 @@ static int check_remove(const struct ha *ha, const struct ha_ask *ask, char *ret
     const struct ha_guest_fact *g = ha_facts_guest(&ha->prop, ask->guest);
     if (!g || (!g->owner && !g->mig && !ha_wanted(g)))
         return 0;
-    ha_say(ret_text, size, "%s is %s: `xvmhactl disable %s` first, or --force, which leaves it as it "
-           "is and looks after it no more", g->name, g->owner || g->mig ? "running" : "to run",
+    ha_say(ret_text, size, "%s is %s: `xvmhactl disable %s` first, or --force, which leaves it as "
+           "it is and looks after it no more", g->name, g->owner || g->mig ? "running" : "to run",
            g->name);
     return -EBUSY;
 }
@@ -254,7 +256,8 @@ int ha_ask_config(struct ha *ha, const struct ha_ask *ask, char *ret_text, size_
     struct ha_fact fact = {.kind = HA_FACT_CONFIG, .boot = c.file, .inc = push ? 0 : c.from};
     ha_name_copy(fact.name, ask->who);
     if (!ha_propose(ha, &fact)) {
-        ha_say(ret_text, size, "not every host can change its configuration by command: upgrade them all");
+        ha_say(ret_text, size,
+               "not every host can change its configuration by command: upgrade them all");
         return -EOPNOTSUPP;
     }
     say_done(ha, ask, &c, ret_text, size);

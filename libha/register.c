@@ -167,9 +167,10 @@ static bool hex(const char *text, size_t digits, uint8_t *ret)
 /* "add 0123456789abcdef 0123456789abcdef0123456789abcdef" */
 static bool parse(const char *text, struct change *ret)
 {
-    const char *space = strchr(text, ' ');
-    size_t n = space ? (size_t)(space - text) : SIZE_MAX;
     uint8_t from[8];
+    size_t n = 0;
+    while (text[n] && text[n] != ' ')
+        n++;
     if (n >= sizeof ret->what || strlen(text) != n + 1 + 16 + 1 + 32 || text[n + 17] != ' ' ||
         !hex(text + n + 1, 16, from) || !hex(text + n + 18, 32, ret->file.b))
         return false;

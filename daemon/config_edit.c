@@ -2,6 +2,7 @@
 /* The text is edited by lines; the tree that the loader makes of it says which. */
 #include "config_edit.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -84,6 +85,7 @@ static int doc_read(struct doc *doc, const char *text, size_t len, struct ha_err
     if (errors.n == 0)
         free(loader.path);
     xvm_config_errors_done(&errors);
+    assert(r != 0 || doc->at != NULL);
     return r;
 }
 
@@ -417,6 +419,7 @@ int xvm_edit_add(const char *file, size_t len, const char *fragment, size_t frag
     part = (struct doc){0};
     if (r == 0)
         r = read_fragment(&part, fragment, fragment_len, &more, &lines, ret_error);
+    assert(r != 0 || more != NULL);
     if (r == 0)
         r = check_new(&doc, more, ret_error);
     if (r == 0 && (to = open_memstream(&edit.text, &edit.len)) == NULL)
@@ -468,7 +471,7 @@ int xvm_edit_remove(const char *file, size_t len, const char *guest, struct xvm_
                     struct ha_error *ret_error)
 {
     struct xvm_edit edit = {.nguests = 1};
-    struct region lines;
+    struct region lines = {0};
     struct doc doc;
     FILE *to = NULL;
     int r;
@@ -515,7 +518,7 @@ int xvm_edit_export(const char *file, size_t len, const char *guest, struct xvm_
                     struct ha_error *ret_error)
 {
     struct xvm_edit edit = {.nguests = 1};
-    struct region lines;
+    struct region lines = {0};
     struct doc doc;
     FILE *to = NULL;
     int r;

@@ -117,9 +117,11 @@ static int write_like(const char *real, const char *temp, const void *bytes, siz
 int xvm_config_file_prepare(const char *path, const void *bytes, size_t len, char **ret_temp)
 {
     char *real = realpath(path, NULL), *temp = NULL;
-    int r = real == NULL ? -errno : 0;
+    int r = 0;
 
-    if (r == 0 && asprintf(&temp, "%s.new", real) < 0) {
+    if (real == NULL)
+        return errno > 0 ? -errno : -EIO;
+    if (asprintf(&temp, "%s.new", real) < 0) {
         temp = NULL;
         r = -ENOMEM;
     }
@@ -171,8 +173,11 @@ int xvm_config_file_commit(const char *path, const char *temp, uint64_t hash)
 {
     char *real = realpath(path, NULL), *text = NULL;
     size_t len = 0;
-    int r = real == NULL ? -errno : xvm_config_file_read(real, &text, &len);
+    int r;
 
+    if (real == NULL)
+        return errno > 0 ? -errno : -EIO;
+    r = xvm_config_file_read(real, &text, &len);
     if (r == 0 && xvm_config_hash(text, len) != hash)
         r = -ESTALE;
     if (r == 0)

@@ -10,8 +10,6 @@
 
 #include "ctl.h"
 
-extern char **environ;
-
 /* ------------------------------------------------------------------------------------ programs */
 
 static char *text_of(int fd)

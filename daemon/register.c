@@ -30,7 +30,9 @@ static int open_state(const struct xvm_register *reg)
 {
     int fd = open(reg->d->options.state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-    return fd < 0 ? -errno : fd;
+    if (fd < 0)
+        return -errno;
+    return fd;
 }
 
 static void load_taken(struct xvm_register *reg)

@@ -159,6 +159,7 @@ static int read_base(struct xvm_register *reg, char **ret_file, size_t *ret_len,
     if (reg->base == reg->d->config->hash)
         return 0;
     free(*ret_file);
+    *ret_file = NULL;
     return sentence(ret_text, -EBUSY,
                     "%s was edited and is not in use yet: `xvmhactl reload` first", path);
 }
@@ -208,7 +209,7 @@ int xvm_register_ask(struct xvm_register *reg, const struct xvm_register_request
         return sentence(ret_text, -EBUSY,
                         "another change is being checked here: repeat in a moment");
     r = read_base(reg, &file, &len, ret_text);
-    if (r < 0)
+    if (r < 0 || !file)
         return r;
     r = make(reg, request, file, len, ret_text);
     free(file);

@@ -237,7 +237,7 @@ static void say_done(const struct ha *ha, const struct ha_ask *ask, const struct
 
 int ha_ask_config(struct ha *ha, const struct ha_ask *ask, char *ret_text, size_t size)
 {
-    struct change c;
+    struct change c = {0};
     int r = 0;
     if (!parse(ask->text, &c)) {
         ha_say(ret_text, size, "this change is not understood: upgrade the coordinator's host");

@@ -109,12 +109,13 @@ static int read_file(struct xvm_loader *l, char **ret_data, size_t *ret_len)
     return r;
 }
 
-static uint64_t fnv1a(const char *data, size_t len)
+uint64_t xvm_config_hash(const void *text, size_t len)
 {
+    const unsigned char *data = text;
     uint64_t hash = 0xcbf29ce484222325u;
 
     for (size_t i = 0; i < len; i++) {
-        hash ^= (unsigned char)data[i];
+        hash ^= data[i];
         hash *= 0x100000001b3u;
     }
     return hash;
@@ -429,7 +430,7 @@ int xvm_config_load_checked(const char *path, const struct xvm_ring_facts *ring,
     if (l.path != NULL && l.config != NULL && (agents == NULL || l.agents != NULL))
         r = read_file(&l, &data, &len);
     if (r == 0) {
-        l.config->hash = fnv1a(data, len);
+        l.config->hash = xvm_config_hash(data, len);
         r = parse(&l, data, len, ring != NULL);
         free(data);
     }

@@ -44,5 +44,7 @@ int xvm_config_load_checked(const char *path, const struct xvm_ring_facts *ring,
                             const struct xvm_config_agents *agents, struct ha_config **ret_config,
                             struct xvm_config_errors *ret_errors);
 struct ha_config *xvm_config_free(struct ha_config *config);
+/* What ha_config.hash is of the file's bytes (FNV-1a). */
+uint64_t xvm_config_hash(const void *text, size_t len);
 
 #endif

@@ -70,6 +70,7 @@ static int node_new(struct builder *b, enum xvm_node_kind kind, yaml_mark_t mark
     node->kind = kind;
     node->line = (unsigned)mark.line + 1;
     node->column = (unsigned)mark.column + 1;
+    node->last_line = node->line;
     tree->nodes[tree->n++] = node;
     *ret_node = node;
     return 0;
@@ -88,6 +89,19 @@ void xvm_tree_done(struct xvm_tree *tree)
 
 /* -------------------------------------------------------------------------------- building */
 
+static void reach(struct xvm_node *node, unsigned line)
+{
+    node->last_line = line > node->last_line ? line : node->last_line;
+}
+
+/* The line of the last character before an end mark. */
+static unsigned line_before(const yaml_event_t *event)
+{
+    yaml_mark_t start = event->start_mark, end = event->end_mark;
+
+    return (unsigned)(end.column == 0 && end.line > start.line ? end.line : end.line + 1);
+}
+
 /* Puts a complete or opening node where the text has it: into its list or map, or as the root. */
 static int attach(struct builder *b, struct xvm_node *node, yaml_mark_t mark)
 {
@@ -98,6 +112,9 @@ static int attach(struct builder *b, struct xvm_node *node, yaml_mark_t mark)
         return 0;
     }
     in = b->stack[b->depth - 1];
+    reach(in, (unsigned)mark.line + 1); /* of an alias; the node may be far above */
+    if (node->line > mark.line)
+        reach(in, node->last_line);
     if (in->kind == XVM_NODE_MAP && in->nitems % 2 == 0 && node->kind != XVM_NODE_SCALAR)
         return fail_at(b, mark, "a list or map as a key, expected a name");
     if (grow(&in->items, in->nitems, &in->size) < 0)
@@ -159,6 +176,7 @@ static int on_scalar(struct builder *b, const yaml_event_t *event)
     /* clang-tidy does not see that r < 0 whenever a complaint was made. */
     node->plain = /* NOLINT(clang-analyzer-core.NullDereference) */
         event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
+    node->last_line = line_before(event);
     node->text = strndup(value, len);
     if (node->text == NULL)
         return -ENOMEM;
@@ -167,7 +185,7 @@ static int on_scalar(struct builder *b, const yaml_event_t *event)
 }
 
 static int on_open(struct builder *b, enum xvm_node_kind kind, const yaml_char_t *anchor,
-                   yaml_mark_t mark)
+                   yaml_mark_t mark, bool flow)
 {
     struct xvm_node *node;
     int r;
@@ -178,12 +196,24 @@ static int on_open(struct builder *b, enum xvm_node_kind kind, const yaml_char_t
     if (r < 0)
         return r;
     node->open = true; /* NOLINT(clang-analyzer-core.NullDereference) */
+    node->flow = flow;
     r = remember_anchor(b, anchor, node, mark);
     if (r == 0)
         r = attach(b, node, mark);
     if (r == 0)
         b->stack[b->depth++] = node;
     return r;
+}
+
+static void on_close(struct builder *b, const yaml_event_t *event)
+{
+    struct xvm_node *node = b->stack[--b->depth];
+
+    node->open = false; /* NOLINT(clang-analyzer-core.NullDereference) */
+    if (node->flow)
+        reach(node, line_before(event));
+    if (b->depth > 0)
+        reach(b->stack[b->depth - 1], node->last_line);
 }
 
 static int on_event(struct builder *b, const yaml_event_t *event)
@@ -199,12 +229,14 @@ static int on_event(struct builder *b, const yaml_event_t *event)
     case YAML_SCALAR_EVENT:
         return on_scalar(b, event);
     case YAML_SEQUENCE_START_EVENT:
-        return on_open(b, XVM_NODE_LIST, event->data.sequence_start.anchor, event->start_mark);
+        return on_open(b, XVM_NODE_LIST, event->data.sequence_start.anchor, event->start_mark,
+                       event->data.sequence_start.style == YAML_FLOW_SEQUENCE_STYLE);
     case YAML_MAPPING_START_EVENT:
-        return on_open(b, XVM_NODE_MAP, event->data.mapping_start.anchor, event->start_mark);
+        return on_open(b, XVM_NODE_MAP, event->data.mapping_start.anchor, event->start_mark,
+                       event->data.mapping_start.style == YAML_FLOW_MAPPING_STYLE);
     case YAML_SEQUENCE_END_EVENT:
     case YAML_MAPPING_END_EVENT:
-        b->stack[--b->depth]->open = false; /* NOLINT(clang-analyzer-core.NullDereference) */
+        on_close(b, event);
         return 0;
     case YAML_STREAM_END_EVENT:
         b->ended = true;

@@ -18,8 +18,10 @@ enum xvm_node_kind {
 struct xvm_node {
     enum xvm_node_kind kind;
     unsigned line, column; /* from 1 */
+    unsigned last_line;    /* where the last of it is; comments do not count */
     char *text;            /* scalar; without NUL inside */
     bool plain;            /* scalar without quotes */
+    bool flow;             /* list or map in brackets or braces */
     bool open;             /* while it is being built: must not be aliased */
     struct xvm_node **items;
     size_t nitems, size;

@@ -31,6 +31,7 @@ enum {
     OPT_CHANGE = 1 << 7, /* --down, --drain, --add */
     OPT_WHY = 1 << 8,
     OPT_FORCE = 1 << 9,
+    OPT_XL = 1 << 10,
 };
 
 enum { CTL_WORDS_MAX = 64 };
@@ -48,7 +49,7 @@ struct ctl {
     const char *type;
     int timeout_s;
     int lines;
-    const char *file, *why;
+    const char *file, *why, *xl_config;
     struct ctl_words down, drain, add;
     /* output */
     bool color;
@@ -149,6 +150,20 @@ int ctl_plan(struct ctl *ctl, const struct ctl_command *command, char **args, in
 int ctl_why(struct ctl *ctl, const struct ctl_command *command, char **args, int nargs);
 int ctl_maintenance(struct ctl *ctl, const struct ctl_command *command, char **args, int nargs);
 int ctl_config_check(struct ctl *ctl, const struct ctl_command *command, char **args, int nargs);
+int ctl_config_show(struct ctl *ctl, const struct ctl_command *command, char **args, int nargs);
+int ctl_config_diff(struct ctl *ctl, const struct ctl_command *command, char **args, int nargs);
+int ctl_config_push(struct ctl *ctl, const struct ctl_command *command, char **args, int nargs);
+int ctl_guest_add(struct ctl *ctl, const struct ctl_command *command, char **args, int nargs);
+int ctl_guest_remove(struct ctl *ctl, const struct ctl_command *command, char **args, int nargs);
+int ctl_guest_export(struct ctl *ctl, const struct ctl_command *command, char **args, int nargs);
+int ctl_restart(struct ctl *ctl, const struct ctl_command *command, char **args, int nargs);
+int ctl_debug(struct ctl *ctl, const struct ctl_command *command, char **args, int nargs);
+
+/* ctl_cluster.c: has the operator type `word`, or given --yes. CTL_OK, or an exit code. */
+int ctl_confirm(const struct ctl *ctl, const char *warning, const char *word);
+/* ctl_diff.c: what a program prints, malloc'd. fds: it finds them as 3, 4, and so on. 0 and its exit
+ * status, or a negative errno. */
+int ctl_run(const char *const *argv, const int *fds, size_t nfds, char **ret_text, int *ret_status);
 
 /* ctl_wait.c: polls until the guest runs (or not), or moved away from `from`; says on the way what
  * is going on: on a terminal in one line that changes, else in lines. `mig`: the last migration

@@ -9,7 +9,7 @@
 enum { FREEZE_POLLS = 100, POLL_US = 100 * 1000 };
 
 /* Has the operator type `word`. CTL_OK, or an exit code. */
-static int confirm(const struct ctl *ctl, const char *warning, const char *word)
+int ctl_confirm(const struct ctl *ctl, const char *warning, const char *word)
 {
     char line[128];
 
@@ -36,7 +36,7 @@ int ctl_cluster(struct ctl *ctl, const struct ctl_command *command, char **args,
     (void)args;
     (void)nargs;
     if (strcmp(command->method, "lineage-force") == 0)
-        r = confirm(ctl,
+        r = ctl_confirm(ctl,
                     "You vouch that every other host is off, or runs no guest and will not be "
                     "reached again before it is reset. If one still runs guests, they will run "
                     "twice and their disks will be ruined.",
@@ -112,7 +112,7 @@ int ctl_host(struct ctl *ctl, const struct ctl_command *command, char **args, in
                  "You vouch that the old machine behind %.64s is off and stays off, and that "
                  "another machine has taken its place.",
                  args[0]);
-    r = confirm(ctl, warning, args[0]);
+    r = ctl_confirm(ctl, warning, args[0]);
     return r == CTL_OK ? ctl_request_print(ctl, command->method, "", args[0], "") : r;
 }
 

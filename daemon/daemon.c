@@ -4,10 +4,13 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <systemd/sd-daemon.h>
 
+#include "debug.h"
+#include "guest_files.h"
 #include "log.h"
 #include "util.h"
 
@@ -142,17 +145,28 @@ static int act(struct xvm_daemon *d, const struct ha_action *action)
     case HA_ACT_MARK:
         return xvm_marks_set(&d->marks, &action->u.mark);
     case HA_ACT_KEEPER:
+        xvm_debug(NULL, "orders %" PRIu64 " for the keeper%s", action->u.keeper->seq,
+                  action->u.keeper->empty ? ", the host is empty" : "");
         xvm_keeper_link_order(d->keeper, action->u.keeper);
         return 0;
     case HA_ACT_GUEST:
+        xvm_debug_begun('o', action->u.guest.op, action->u.guest.guest);
+        xvm_debug(action->u.guest.guest, "operation %" PRIu64 ": %s, incarnation %" PRIu64
+                  ", migration %" PRIu64, action->u.guest.op, ha_op_name(action->u.guest.what),
+                  action->u.guest.inc, action->u.guest.mig);
         if (!xvm_supply_hold(d->supply, action))
             start_guest_op(d, action);
         return 0;
     case HA_ACT_GUEST_CANCEL:
+        xvm_debug(action->u.cancel.guest, "operation %" PRIu64 " is to be cancelled",
+                  action->u.cancel.id);
         if (!xvm_migration_cancel(d->migration, action->u.cancel.id))
             d->driver_ops->cancel(d->driver, action->u.cancel.id, action->u.cancel.guest);
         return 0;
     case HA_ACT_PROBE:
+        xvm_debug_begun('p', action->u.probe.id, action->u.probe.guest);
+        xvm_debug(action->u.probe.guest, "probe %" PRIu64 ": its number %" PRIu32 " begins",
+                  action->u.probe.id, action->u.probe.probe);
         return start_probe(d, action);
     case HA_ACT_FENCE:
         if (action->u.fence.wait_ms > 0) {
@@ -184,6 +198,9 @@ static int act(struct xvm_daemon *d, const struct ha_action *action)
         return 0;
     case HA_ACT_DEFINITION:
         xvm_supply_want(d->supply, &action->u.definition.hash);
+        return 0;
+    case HA_ACT_CONFIG:
+        xvm_register_act(d->reg, action);
         return 0;
     case HA_ACT_INVENTORY:
         d->driver_ops->inventory(d->driver);
@@ -307,6 +324,8 @@ static void on_probed(void *user, uint64_t id, enum ha_probe_result result, cons
 {
     struct ha_event event = {.type = HA_EV_PROBE};
 
+    xvm_debug(xvm_debug_whose('p', id), "probe %" PRIu64 " ends, result %d: %s", id,
+              (int)result, text ? text : "");
     event.u.probe.id = id;
     event.u.probe.result = result;
     event.u.probe.text = text;
@@ -341,6 +360,8 @@ static void on_done(void *user, uint64_t op, enum ha_result result, const char *
 {
     struct ha_event event = {.type = HA_EV_GUEST_DONE};
 
+    xvm_debug(xvm_debug_whose('o', op), "operation %" PRIu64 " ends, result %d: %s", op,
+              (int)result, text ? text : "");
     event.u.done.op = op;
     event.u.done.result = result;
     event.u.done.text = text;
@@ -360,6 +381,12 @@ static void on_inventory(void *user, bool known, const struct ha_copy *copies, s
 {
     struct ha_event event = {.type = HA_EV_INVENTORY};
 
+    if (!known)
+        xvm_debug(NULL, "the driver cannot tell what runs here");
+    for (size_t i = 0; i < n; i++)
+        xvm_debug(copies[i].guest, "seen: %s, incarnation %" PRIu64 ", migration %" PRIu64 "%s%s",
+                  xvm_copy_state_name(copies[i].state), copies[i].inc, copies[i].mig,
+                  copies[i].worker ? ", worker" : "", copies[i].backends ? ", backends" : "");
     event.u.inventory.known = known;
     event.u.inventory.copies = copies;
     event.u.inventory.ncopies = n;
@@ -372,6 +399,7 @@ static void on_exited(void *user, const char *guest, uint64_t inc, enum ha_exit 
 {
     struct ha_event event = {.type = HA_EV_GUEST_EXIT};
 
+    xvm_debug(guest, "incarnation %" PRIu64 " has ended (%d)", inc, (int)how);
     event.u.exit.guest = guest;
     event.u.exit.inc = inc;
     event.u.exit.exit = how;
@@ -404,9 +432,17 @@ static void on_release(void *user, const struct ha_action *action, const char *w
         start_guest_op(d, action);
 }
 
+static void on_arrived(void *user, const struct ha_uuid *hash)
+{
+    struct xvm_daemon *d = user;
+
+    xvm_register_arrived(d->reg, hash);
+}
+
 const struct xvm_supply_sink xvm_daemon_supply_sink = {
     .defined = on_defined,
     .release = on_release,
+    .arrived = on_arrived,
 };
 
 static void on_say(void *user, enum ha_severity severity, const char *guest, const char *text)

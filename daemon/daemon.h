@@ -23,6 +23,7 @@
 #include "marks.h"
 #include "migration.h"
 #include "prober.h"
+#include "register.h"
 #include "supply.h"
 #include "talk.h"
 #include "validate.h"
@@ -73,6 +74,7 @@ struct xvm_daemon {
     struct xvm_supply *supply;
     struct xvm_migration *migration;
     struct xvm_prober *prober;
+    struct xvm_register *reg;
     struct xvm_talk *talk; /* NULL: none, and neither are these two */
     struct xvm_validate *validate;
     struct xvm_clocks *clocks;
@@ -117,11 +119,31 @@ int xvm_daemon_open_talk(struct xvm_daemon *d);
 /* For the control socket: as in struct xvm_ipc_env. */
 int xvm_daemon_validate(void *user, uint64_t client, const char *guest);
 bool xvm_daemon_clock(void *user, const char *host, ha_ms *ret_ms);
+int xvm_daemon_debug(void *user, const char *name, bool host, bool on, const char *who);
 
 /* ------------------------------------------------------------------------------------- setup.c */
 
 /* Everything up to the loop. 0 or a negative errno, said in the log. */
 int xvm_daemon_setup(struct xvm_daemon *d, const struct xvm_options *options);
+/* ------------------------------------------------------------------------------------ reload.c */
+
+/* Reads and checks the configuration file; complaints go to the log. facts NULL: before corosync
+ * has told anything. run: fence agents may be asked, which takes time. 0 or a negative errno. */
+int xvm_daemon_load(struct xvm_daemon *d, const struct xvm_corosync_facts *facts, bool run,
+                    struct ha_config **ret_config);
+/* It is in use from here on; takes it over. */
+void xvm_daemon_take_config(struct xvm_daemon *d, struct ha_config *config);
+/* The configuration and corosync's nodelist have to mean the same hosts. 0, or -EINVAL with a
+ * sentence. */
+int xvm_daemon_check_nodes(const struct ha_config *config, const struct xvm_corosync_facts *facts,
+                           char *ret_text, size_t size);
+/* Has a process of its own look for mistakes in a file. 0: `done` is called; its `err` holds them,
+ * FILE:LINE:COL: one a line. Or a negative errno. */
+int xvm_daemon_check_file(struct xvm_daemon *d, const char *path, xvm_child_done done, void *user,
+                          struct xvm_child **ret_child);
+/* Takes the file into use, which is known to have no mistakes. 0, or a negative errno with
+ * *ret_text (malloc'd, may be NULL); the running one then stays. */
+int xvm_daemon_reload_now(struct xvm_daemon *d, char **ret_text);
 /* Reads the configuration again, after a process of its own has found no fault with it (it may have
  * to ask fence agents, which takes time). On failure the running one stays. -EINPROGRESS: `client`
  * (0: nobody) gets the answer through the control socket; or a negative errno with *ret_text

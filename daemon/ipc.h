@@ -9,6 +9,7 @@
 #include <systemd/sd-event.h>
 
 #include "../libha/ha.h"
+#include "register.h"
 
 struct xvm_ipc;
 
@@ -35,6 +36,13 @@ struct xvm_ipc_env {
     json_t *(*fence_history)(void *user, const char *host, size_t n);
     /* Has all hosts look whether a guest (NULL: each) could be started. As fence_check. */
     int (*validate)(void *user, uint64_t client, const char *guest);
+    /* Changes the configuration of all hosts; shows a host's file (NULL: this one's); a guest's lines
+     * in it. As xvm_register_ask, xvm_register_file and xvm_register_export. May be NULL. */
+    int (*config_change)(void *user, const struct xvm_register_request *request, char **ret_text);
+    int (*config_file)(void *user, uint64_t client, const char *host, char **ret_text);
+    int (*guest_export)(void *user, const char *guest, json_t **ret_answer, char **ret_text);
+    /* Messages for debugging a guest, a host (NULL: all), on or off. 0 or a negative errno. */
+    int (*debug)(void *user, const char *name, bool host, bool on, const char *who);
     /* How far a host's clock is ahead of ours; false: not known. May be NULL. */
     bool (*clock)(void *user, const char *host, ha_ms *ret_ms);
     /* Running configuration (borrowed). */

@@ -69,6 +69,22 @@ void xvm_client_call(struct xvm_client *client, const char *message, size_t len)
 /* The answer of the core to the command a client waits for. */
 void xvm_client_command_done(struct xvm_client *client, int code, const char *text);
 
+/* The core; NULL: there is none yet, and the client has been told. */
+const struct ha *xvm_client_core(struct xvm_client *client);
+void xvm_client_bad_parameter(struct xvm_client *client, const char *name);
+/* An optional host by name. False: answered with an error already. */
+bool xvm_client_take_host(struct xvm_client *client, json_t *params, char host[static HA_NAME_MAX]);
+/* Is there such a guest; such a host or guest? False: answered with an error already. */
+bool xvm_client_know_guest(struct xvm_client *client, const struct ha *core, const char *guest);
+bool xvm_client_know_name(struct xvm_client *client, const struct ha *core, const char *name,
+                          bool *ret_host);
+
+/* ipc_register.c: methods about the register of guests. */
+void xvm_client_config_change(struct xvm_client *client, json_t *params);
+void xvm_client_config_file(struct xvm_client *client, json_t *params);
+void xvm_client_guest_export(struct xvm_client *client, json_t *params);
+void xvm_client_debug(struct xvm_client *client, json_t *params);
+
 /* ipc_access.c */
 void xvm_groups_find(struct xvm_groups *ret_groups);
 enum xvm_access xvm_access_of(const struct xvm_groups *groups, uid_t uid, gid_t gid,

@@ -11,13 +11,13 @@
 
 enum { LEAVE_MAX_MS = 24 * 3600 * 1000 };
 
-static void invalid_parameter(struct xvm_client *client, const char *name)
+void xvm_client_bad_parameter(struct xvm_client *client, const char *name)
 {
     xvm_client_error(client, "org.varlink.service.InvalidParameter",
                      json_pack("{s:o}", "parameter", xvm_json_text(name)));
 }
 
-static const struct ha *core_of(struct xvm_client *client)
+const struct ha *xvm_client_core(struct xvm_client *client)
 {
     const struct xvm_ipc_env *env = &client->ipc->env;
     const struct ha *core = env->core(env->user);
@@ -47,7 +47,7 @@ static void on_get_description(struct xvm_client *client, json_t *params)
     const char *text;
 
     if (interface == NULL) {
-        invalid_parameter(client, "interface");
+        xvm_client_bad_parameter(client, "interface");
         return;
     }
     text = xvm_varlink_description(interface);
@@ -67,7 +67,7 @@ static void on_ping(struct xvm_client *client, json_t *params)
 static void on_status(struct xvm_client *client, json_t *params)
 {
     const struct xvm_ipc_env *env = &client->ipc->env;
-    const struct ha *core = core_of(client);
+    const struct ha *core = xvm_client_core(client);
 
     (void)params;
     if (core != NULL && !client->oneway)
@@ -76,13 +76,15 @@ static void on_status(struct xvm_client *client, json_t *params)
 
         if (all != NULL && env->clock != NULL)
             xvm_status_clocks(all, env->clock, env->user);
+        if (all != NULL)
+            xvm_status_register(all, env->config(env->user));
         xvm_client_answer(client, all);
     }
 }
 
 static void on_instance(struct xvm_client *client, json_t *params)
 {
-    const struct ha *core = core_of(client);
+    const struct ha *core = xvm_client_core(client);
     json_t *instance;
 
     (void)params;
@@ -102,7 +104,7 @@ static void on_events(struct xvm_client *client, json_t *params)
     json_int_t n = json_is_integer(last) ? json_integer_value(last) : 50;
 
     if ((last != NULL && !json_is_integer(last) && !json_is_null(last)) || n < 0)
-        invalid_parameter(client, "last");
+        xvm_client_bad_parameter(client, "last");
     else if (!client->oneway)
         xvm_client_answer(client, json_pack("{s:o}", "events",
                                             xvm_event_log_json(client->ipc->events, (size_t)n)));
@@ -127,6 +129,7 @@ static const struct command {
     {"enable", HA_CMD_ENABLE, NEED_GUEST},
     {"disable", HA_CMD_DISABLE, NEED_GUEST},
     {"clear", HA_CMD_CLEAR, NEED_GUEST},
+    {"restart", HA_CMD_RESTART, NEED_GUEST},
     {"move", HA_CMD_MOVE, NEED_GUEST_AND_MAYBE_HOST},
     {"move-cancel", HA_CMD_MOVE_CANCEL, NEED_GUEST},
     {"fence-confirm", HA_CMD_FENCE_CONFIRM, NEED_HOST},
@@ -162,7 +165,7 @@ static bool take_text(struct xvm_client *client, json_t *params, const char *nam
     if (value == NULL || json_is_null(value))
         return true;
     if (text == NULL || strlen(text) >= HA_NAME_MAX) {
-        invalid_parameter(client, name);
+        xvm_client_bad_parameter(client, name);
         return false;
     }
     strcpy(buf, text);
@@ -237,9 +240,9 @@ static bool check_names(struct xvm_client *client, const struct ha *core, enum n
     bool with_host = need == NEED_HOST || need == NEED_GUEST_AND_MAYBE_HOST;
 
     if (with_guest && request->guest[0] == '\0')
-        invalid_parameter(client, "guest");
+        xvm_client_bad_parameter(client, "guest");
     else if (need == NEED_HOST && request->host[0] == '\0')
-        invalid_parameter(client, "host");
+        xvm_client_bad_parameter(client, "host");
     else if (with_guest && !known_guest(client->ipc, core, &guest))
         unknown_name(client, "guest", &guest);
     else if (with_host && request->host[0] != '\0' && !known_host(client->ipc, &host))
@@ -247,6 +250,25 @@ static bool check_names(struct xvm_client *client, const struct ha *core, enum n
     else
         return true;
     return false;
+}
+
+bool xvm_client_know_guest(struct xvm_client *client, const struct ha *core, const char *guest)
+{
+    struct xvm_nearest nearest = {.wanted = guest};
+
+    if (known_guest(client->ipc, core, &nearest))
+        return true;
+    unknown_name(client, "guest", &nearest);
+    return false;
+}
+
+bool xvm_client_know_name(struct xvm_client *client, const struct ha *core, const char *name,
+                          bool *ret_host)
+{
+    struct xvm_nearest host = {.wanted = name};
+
+    *ret_host = known_host(client->ipc, &host);
+    return *ret_host || xvm_client_know_guest(client, core, name);
 }
 
 static bool check_move_kind(struct xvm_client *client, const char *text)
@@ -262,7 +284,7 @@ static bool check_move_kind(struct xvm_client *client, const char *text)
             (text[len] == '\0' || strcmp(text + len, ",force") == 0))
             return true;
     }
-    invalid_parameter(client, "text");
+    xvm_client_bad_parameter(client, "text");
     return false;
 }
 
@@ -271,13 +293,13 @@ static void on_command(struct xvm_client *client, json_t *params)
     const struct xvm_ipc_env *env = &client->ipc->env;
     const char *name = json_string_value(json_object_get(params, "command"));
     const struct command *command = find_command(name);
-    const struct ha *core = core_of(client);
+    const struct ha *core = xvm_client_core(client);
     struct ha_request request = {0};
 
     if (core == NULL)
         return;
     if (command == NULL) {
-        invalid_parameter(client, "command");
+        xvm_client_bad_parameter(client, "command");
         return;
     }
     request.command = command->command;
@@ -341,7 +363,7 @@ static void on_leave(struct xvm_client *client, json_t *params)
 
     if (json_is_integer(limit) && json_integer_value(limit) > 0)
         limit_ms = json_integer_value(limit);
-    if (core_of(client) == NULL)
+    if (xvm_client_core(client) == NULL)
         return;
     env->leave(env->user, limit_ms < LEAVE_MAX_MS ? limit_ms : LEAVE_MAX_MS);
     xvm_client_answer(client, NULL);
@@ -350,7 +372,7 @@ static void on_leave(struct xvm_client *client, json_t *params)
 /* ---------------------------------------------------------------------------------- fencing */
 
 /* An optional host by name. False: answered with an error already. */
-static bool take_host(struct xvm_client *client, json_t *params, char host[static HA_NAME_MAX])
+bool xvm_client_take_host(struct xvm_client *client, json_t *params, char host[static HA_NAME_MAX])
 {
     struct xvm_nearest nearest = {.wanted = host};
 
@@ -370,8 +392,8 @@ static void on_fence_history(struct xvm_client *client, json_t *params)
     char host[HA_NAME_MAX] = "";
 
     if ((last != NULL && !json_is_integer(last) && !json_is_null(last)) || n < 0)
-        invalid_parameter(client, "last");
-    else if (take_host(client, params, host))
+        xvm_client_bad_parameter(client, "last");
+    else if (xvm_client_take_host(client, params, host))
         xvm_client_answer(client,
                           json_pack("{s:o}", "entries",
                                     env->fence_history != NULL
@@ -385,7 +407,7 @@ static void on_fence_check(struct xvm_client *client, json_t *params)
     char host[HA_NAME_MAX] = "";
     int r;
 
-    if (core_of(client) == NULL || !take_host(client, params, host))
+    if (xvm_client_core(client) == NULL || !xvm_client_take_host(client, params, host))
         return;
     client->waiting = ++client->ipc->last_id;
     r = env->fence_check != NULL
@@ -405,7 +427,7 @@ static void on_validate(struct xvm_client *client, json_t *params)
     const char *guest = json_string_value(json_object_get(params, "guest"));
     int r;
 
-    if (core_of(client) == NULL)
+    if (xvm_client_core(client) == NULL)
         return;
     client->waiting = ++client->ipc->last_id;
     r = env->validate != NULL ? env->validate(env->user, client->waiting, guest) : -EOPNOTSUPP;
@@ -438,6 +460,10 @@ static const struct method {
     {"org.xvmha.FenceHistory", XVM_ACCESS_READ, on_fence_history},
     {"org.xvmha.FenceCheck", XVM_ACCESS_CHANGE, on_fence_check},
     {"org.xvmha.Validate", XVM_ACCESS_CHANGE, on_validate},
+    {"org.xvmha.ConfigChange", XVM_ACCESS_CHANGE, xvm_client_config_change},
+    {"org.xvmha.ConfigFile", XVM_ACCESS_CHANGE, xvm_client_config_file},
+    {"org.xvmha.GuestExport", XVM_ACCESS_CHANGE, xvm_client_guest_export},
+    {"org.xvmha.Debug", XVM_ACCESS_CHANGE, xvm_client_debug},
 };
 
 static void unknown_method(struct xvm_client *client, const char *name)
@@ -493,7 +519,7 @@ static void call(struct xvm_client *client, json_t *message, const char *name)
     else if (!client->oneway && xvm_client_gone(client))
         client->closing = true; /* nobody waits for it any more, so nobody expects it to be done */
     else if (params != NULL && !json_is_object(params) && !json_is_null(params))
-        invalid_parameter(client, "parameters");
+        xvm_client_bad_parameter(client, "parameters");
     else
         method->call(client, params);
 }

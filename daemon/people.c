@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "debug.h"
 #include "log.h"
 
 static const struct ha *core_of(void *user)
@@ -58,10 +59,35 @@ static void on_clock(void *user, ha_node host, bool too_far, ha_ms ms)
     xvm_daemon_status_changed(d);
 }
 
+/* Switched for a guest on all hosts, for a host on that one. */
+static void heard_debug(struct xvm_daemon *d, const char *kind, const json_t *body)
+{
+    const char *name = json_string_value(json_object_get(body, "name")),
+               *who = json_string_value(json_object_get(body, "who"));
+    const char *self = xvm_daemon_host_name(d, d->facts.self);
+    bool on = json_is_true(json_object_get(body, "on")),
+         host = json_is_true(json_object_get(body, "host"));
+    char text[HA_TEXT_MAX];
+
+    if (strcmp(kind, "debug") != 0 || !name || !who || strlen(name) >= HA_NAME_MAX)
+        return;
+    if (host && name[0] && self && strcmp(name, self) != 0)
+        return;
+    if (xvm_debug_set(host ? "" : name, on) < 0) {
+        xvm_log(HA_SEV_WARNING, "too many guests are debugged: %s is not", name);
+        return;
+    }
+    snprintf(text, sizeof(text), "messages for debugging %s%.63s are %s, by order of %.63s",
+             host ? "this host" : "", host ? "" : name, on ? "on" : "off", who);
+    xvm_daemon_report(d, HA_REPORT_COMMAND, HA_SEV_INFO, d->facts.self, host ? NULL : name, text);
+}
+
 static void on_heard(void *user, ha_node from, const char *kind, const json_t *body)
 {
     struct xvm_daemon *d = user;
 
+    xvm_register_heard(d->reg, from, kind, body);
+    heard_debug(d, kind, body);
     if (d->validate)
         xvm_validate_heard(d->validate, from, kind, body);
     if (d->clocks)
@@ -96,6 +122,17 @@ int xvm_daemon_validate(void *user, uint64_t client, const char *guest)
     struct xvm_daemon *d = user;
 
     return d->validate ? xvm_validate_ask(d->validate, client, guest) : -EAGAIN;
+}
+
+int xvm_daemon_debug(void *user, const char *name, bool host, bool on, const char *who)
+{
+    struct xvm_daemon *d = user;
+
+    if (!d->talk)
+        return -EAGAIN;
+    return xvm_talk_say(d->talk, "debug",
+                        json_pack("{s:s, s:b, s:b, s:s}", "name", name, "host", host, "on", on,
+                                  "who", who));
 }
 
 bool xvm_daemon_clock(void *user, const char *host, ha_ms *ret_ms)

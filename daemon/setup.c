@@ -22,235 +22,6 @@
 #define SOCKET_NAME "xvm-had.sock"
 #define AGENTS_NAME "agents"
 
-enum { CHECK_MS = 60 * 1000 }; /* fence agents have time limits of their own */
-
-/* ------------------------------------------------------------------------------- configuration */
-
-static void log_errors(const struct xvm_config_errors *errors)
-{
-    for (size_t i = 0; i < errors->n; i++) {
-        const struct ha_error *error = &errors->v[i];
-
-        if (error->line > 0)
-            xvm_log(error->code == 0 ? HA_SEV_WARNING : HA_SEV_ERROR, "%s:%u:%u: %s", error->file,
-                    error->line, error->column, error->text);
-        else
-            xvm_log(error->code == 0 ? HA_SEV_WARNING : HA_SEV_ERROR, "%s: %s", error->file,
-                    error->text);
-    }
-}
-
-static const struct xvm_corosync_node *find_node(const struct xvm_corosync_facts *facts,
-                                                 ha_node node)
-{
-    for (size_t i = 0; i < facts->nnodes; i++) {
-        if (facts->nodes[i].node == node)
-            return &facts->nodes[i];
-    }
-    return NULL;
-}
-
-/* The configuration and corosync's nodelist have to mean the same hosts. */
-static int check_nodes(const struct ha_config *config, const struct xvm_corosync_facts *facts,
-                       char *ret_text, size_t size)
-{
-    bool self = false;
-
-    for (size_t i = 0; i < config->nhosts; i++) {
-        const struct ha_host_config *host = &config->hosts[i];
-        const struct xvm_corosync_node *node = find_node(facts, host->node);
-
-        self = self || host->node == facts->self;
-        if (facts->nnodes > 0 && !node) {
-            snprintf(ret_text, size,
-                     "host %s has id %u, but corosync.conf has no node with that nodeid",
-                     host->name, host->node);
-            return -EINVAL;
-        }
-        if (node && node->name[0] && strcmp(node->name, host->name) != 0) {
-            snprintf(ret_text, size,
-                     "host %s has id %u, but corosync.conf calls the node with that nodeid %s",
-                     host->name, host->node, node->name);
-            return -EINVAL;
-        }
-    }
-    if (!self) {
-        snprintf(ret_text, size,
-                 "corosync says that this is node %u, but no host has that id in the configuration",
-                 facts->self);
-        return -EINVAL;
-    }
-    return 0;
-}
-
-static void add_error(struct xvm_config_errors *errors, const char *path, const char *text)
-{
-    struct ha_error *grown = realloc(errors->v, (errors->n + 1) * sizeof(*grown));
-
-    if (!grown)
-        return;
-    errors->v = grown;
-    memset(&grown[errors->n], 0, sizeof(*grown));
-    grown[errors->n].code = -EINVAL;
-    grown[errors->n].file = errors->n > 0 ? grown[0].file : strdup(path);
-    snprintf(grown[errors->n].text, sizeof(grown->text), "%s", text);
-    errors->n++;
-}
-
-/* How much may be asked of fence agents. */
-enum agents {
-    AGENTS_KEPT, /* what is known already, for the loop must not wait */
-    AGENTS_RUN,
-};
-
-/* facts NULL: before corosync has told anything. */
-static int load(struct xvm_daemon *d, const struct xvm_corosync_facts *facts, enum agents how,
-                struct ha_config **ret_config, struct xvm_config_errors *errors)
-{
-    const struct xvm_config_agents agents = {.env = {.dir = d->options.agent_dir,
-                                                     .cache_dir = d->options.agent_cache,
-                                                     .run = how == AGENTS_RUN}};
-    struct ha_config *config = NULL;
-    char text[HA_TEXT_MAX * 2];
-    int r = xvm_config_load_checked(d->options.config_path, facts ? &facts->ring : NULL, &agents,
-                                    &config, errors);
-
-    if (r == 0 && facts)
-        r = check_nodes(config, facts, text, sizeof(text));
-    if (r < 0 && config) {
-        add_error(errors, d->options.config_path, text);
-        xvm_config_free(config);
-    }
-    if (r == 0) {
-        assert(config);
-        *ret_config = config;
-    }
-    return r;
-}
-
-static int load_and_log(struct xvm_daemon *d, const struct xvm_corosync_facts *facts,
-                        enum agents how, struct ha_config **ret_config)
-{
-    struct xvm_config_errors errors = {0};
-    int r = load(d, facts, how, ret_config, &errors);
-
-    log_errors(&errors);
-    xvm_config_errors_done(&errors);
-    return r;
-}
-
-static void take_config(struct xvm_daemon *d, struct ha_config *config)
-{
-    struct ha_config *old = d->config;
-    struct ha_event event = {.type = HA_EV_CONFIG};
-
-    d->config = config;
-    if (d->started) {
-        d->driver_ops->set_config(d->driver, config);
-        xvm_migration_set_config(d->migration, config);
-        xvm_fencer_set_config(d->fencer, config);
-        xvm_disk_link_config(d->disk, config);
-        event.u.config = config;
-        xvm_daemon_step(d, &event);
-        if (d->driver_ops->raw_definitions)
-            xvm_supply_read_files(d->supply, config);
-    }
-    xvm_config_free(old);
-}
-
-static char *errors_text(const struct xvm_config_errors *errors)
-{
-    char *text = NULL;
-    size_t len;
-    FILE *file = open_memstream(&text, &len);
-
-    if (!file)
-        return NULL;
-    xvm_config_errors_print(errors, file);
-    fclose(file);
-    return text;
-}
-
-/* What the file says is known to be good; the ring may not suit it, though. */
-static int reload_now(struct xvm_daemon *d, char **ret_text)
-{
-    struct xvm_config_errors errors = {0};
-    struct ha_config *config = NULL;
-    int r = load(d, d->facts.self ? &d->facts : NULL, AGENTS_KEPT, &config, &errors);
-
-    *ret_text = NULL;
-    log_errors(&errors);
-    if (r == 0 && d->started && strcmp(config->driver, d->config->driver) != 0) {
-        xvm_config_free(config);
-        *ret_text = strdup("the driver cannot be changed while xvm-had runs: restart it on each "
-                           "host");
-        xvm_config_errors_done(&errors);
-        return -EBUSY;
-    }
-    if (r < 0)
-        *ret_text = errors_text(&errors);
-    xvm_config_errors_done(&errors);
-    if (r < 0)
-        return r;
-    take_config(d, config);
-    if (d->validate)
-        xvm_validate_here(d->validate);
-    xvm_log(HA_SEV_NOTICE, "configuration read again from %s", d->options.config_path);
-    return 0;
-}
-
-static void on_checked(void *user, const struct xvm_child_end *end)
-{
-    struct xvm_daemon *d = user;
-    char *text = NULL;
-    int r = -EINVAL;
-
-    d->checker = NULL;
-    if (end->how == XVM_CHILD_EXITED && end->code == 0) {
-        r = reload_now(d, &text);
-    } else if (end->how == XVM_CHILD_EXITED && end->err[0] != '\0') {
-        text = strdup(end->err); /* FILE:LINE:COL: what is wrong, one a line */
-    } else {
-        text = strdup(end->how == XVM_CHILD_TIMED_OUT
-                          ? "checking the configuration took too long: a fence agent hangs?"
-                          : "the configuration could not be checked");
-        r = end->how == XVM_CHILD_TIMED_OUT ? -ETIMEDOUT : -EIO;
-    }
-    if (r < 0)
-        xvm_log(HA_SEV_ERROR, "the new configuration is not used; the old one stays: %s",
-                text ? text : strerror(-r));
-    xvm_ipc_reply(d->ipc, d->checker_client, r, text ? text : r == 0 ? "" : strerror(-r));
-    d->checker_client = 0;
-    free(text);
-}
-
-int xvm_daemon_reload(void *user, uint64_t client, char **ret_text)
-{
-    struct xvm_daemon *d = user;
-    char *argv[] = {"xvm-had", "--check-config", (char *)d->options.config_path,
-                    "--agent-dir", (char *)d->options.agent_dir, "--agent-cache",
-                    (char *)d->options.agent_cache, NULL};
-    char path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-    char locale[] = "LC_ALL=C.UTF-8";
-    char *envp[] = {path, locale, NULL};
-    const struct xvm_child_spec spec = {.path = "/proc/self/exe",
-                                        .argv = argv,
-                                        .envp = envp,
-                                        .timeout_ms = CHECK_MS};
-    int r;
-
-    *ret_text = NULL;
-    if (d->checker) {
-        *ret_text = strdup("another reload is under way: repeat in a moment");
-        return -EBUSY;
-    }
-    r = xvm_child_new(d->loop, &spec, on_checked, d, &d->checker);
-    if (r < 0)
-        return r;
-    d->checker_client = client;
-    return -EINPROGRESS;
-}
-
 /* ---------------------------------------------------------------------------------------- core */
 
 static char *definition_path(void *user, const struct ha_uuid *hash)
@@ -365,6 +136,9 @@ static int start_core(struct xvm_daemon *d)
         xvm_log(HA_SEV_ERROR, "cannot use %s/definitions: %s", d->options.state_dir, strerror(-r));
         return r;
     }
+    r = xvm_register_new(d, &d->reg);
+    if (r < 0)
+        return r;
     r = open_driver(d);
     if (r < 0)
         return r;
@@ -400,14 +174,14 @@ static int start_core(struct xvm_daemon *d)
 static int first_connect(struct xvm_daemon *d, const struct xvm_corosync_facts *facts)
 {
     struct ha_config *config = NULL;
-    int r = load_and_log(d, facts, AGENTS_KEPT, &config);
+    int r = xvm_daemon_load(d, facts, false, &config);
 
     if (r < 0) { /* not right again: what is wrong will not be right in a second */
         (void)xvm_config_wait(d->options.config_path);
         return r;
     }
     d->facts = *facts;
-    take_config(d, config);
+    xvm_daemon_take_config(d, config);
     return start_core(d);
 }
 
@@ -432,7 +206,7 @@ static int connect_again(struct xvm_daemon *d, const struct xvm_corosync_facts *
                 facts->self, d->facts.self);
         return -EINVAL;
     }
-    r = check_nodes(d->config, facts, text, sizeof(text));
+    r = xvm_daemon_check_nodes(d->config, facts, text, sizeof(text));
     if (r < 0) {
         xvm_log(HA_SEV_ALERT, "%s: %s", d->options.config_path, text);
         return r;
@@ -442,8 +216,8 @@ static int connect_again(struct xvm_daemon *d, const struct xvm_corosync_facts *
         xvm_migration_set_config(d->migration, d->config); /* its addresses are corosync's */
         return 0;
     }
-    if (load_and_log(d, facts, AGENTS_KEPT, &config) == 0)
-        take_config(d, config);
+    if (xvm_daemon_load(d, facts, false, &config) == 0)
+        xvm_daemon_take_config(d, config);
     else
         xvm_log(HA_SEV_ALERT,
                 "corosync has other timings now, and %s does not fit them: the old "
@@ -642,18 +416,23 @@ static int open_fencing(struct xvm_daemon *d)
     return r;
 }
 
+/* 0: NULL, or no such host. */
+static ha_node node_of(const struct xvm_daemon *d, const char *host)
+{
+    for (size_t i = 0; host && i < d->config->nhosts; i++) {
+        if (strcmp(d->config->hosts[i].name, host) == 0)
+            return d->config->hosts[i].node;
+    }
+    return 0;
+}
+
 static int fence_check(void *user, uint64_t client, const char *host)
 {
     struct xvm_daemon *d = user;
-    ha_node node = 0;
 
     if (!d->fence_watch)
         return -EAGAIN;
-    for (size_t i = 0; host && i < d->config->nhosts; i++) {
-        if (strcmp(d->config->hosts[i].name, host) == 0)
-            node = d->config->hosts[i].node;
-    }
-    return xvm_fence_watch_now(d->fence_watch, node, client);
+    return xvm_fence_watch_now(d->fence_watch, node_of(d, host), client);
 }
 
 static json_t *fence_history(void *user, const char *host, size_t n)
@@ -661,6 +440,27 @@ static json_t *fence_history(void *user, const char *host, size_t n)
     const struct xvm_daemon *d = user;
 
     return d->fence_history ? xvm_history_json(d->fence_history, host, n) : json_array();
+}
+
+static int config_change(void *user, const struct xvm_register_request *request, char **ret_text)
+{
+    struct xvm_daemon *d = user;
+
+    return xvm_register_ask(d->reg, request, ret_text);
+}
+
+static int config_file(void *user, uint64_t client, const char *host, char **ret_text)
+{
+    struct xvm_daemon *d = user;
+
+    return xvm_register_file(d->reg, client, node_of(d, host), ret_text);
+}
+
+static int guest_export(void *user, const char *guest, json_t **ret_answer, char **ret_text)
+{
+    struct xvm_daemon *d = user;
+
+    return xvm_register_export(d->reg, guest, ret_answer, ret_text);
 }
 
 static int open_ipc(struct xvm_daemon *d)
@@ -677,6 +477,10 @@ static int open_ipc(struct xvm_daemon *d)
         .fence_check = fence_check,
         .fence_history = fence_history,
         .validate = xvm_daemon_validate,
+        .config_change = config_change,
+        .config_file = config_file,
+        .guest_export = guest_export,
+        .debug = xvm_daemon_debug,
         .clock = xvm_daemon_clock,
         .config = config_of,
     };
@@ -762,11 +566,11 @@ int xvm_daemon_setup(struct xvm_daemon *d, const struct xvm_options *options)
     if (xvm_ring_load(options->run_dir, &options->boot, &d->facts) < 0)
         memset(&d->facts, 0, sizeof(d->facts));
     do
-        r = load_and_log(d, d->facts.self ? &d->facts : NULL, AGENTS_RUN, &config);
+        r = xvm_daemon_load(d, d->facts.self ? &d->facts : NULL, true, &config);
     while (r < 0 && xvm_config_wait(d->options.config_path));
     if (r < 0)
         return r;
-    take_config(d, config);
+    xvm_daemon_take_config(d, config);
     if (!safe_mode) {
         r = restore(d);
         if (r == 0)

@@ -3,10 +3,12 @@
  * condition, and the lists of what is under way and what needs an operator. */
 #include "status_json.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "debug.h"
 #include "version.h"
 
 struct status {
@@ -186,8 +188,8 @@ static void note_host(struct status *st, const struct ha_host_status *h, const c
         note(st->attention, "host", name, condition, "nothing is heard from it; is corosync stuck?");
     if (h->drift)
         note(st->attention, "host", name, "config drift",
-             "its " XVM_CONFIG_PATH " differs from this host's: make them equal, then `xvmhactl "
-             "reload` on each");
+             "its " XVM_CONFIG_PATH " differs from this host's: `xvmhactl config diff` shows how; "
+             "`xvmhactl config push` where it is right makes them equal");
 }
 
 static void size_text(uint64_t bytes, char *buf, size_t size)
@@ -422,4 +424,16 @@ void xvm_status_clocks(json_t *all, bool (*clock)(void *user, const char *host, 
                  (double)(ms < 0 ? -ms : ms) / 1000, ms < 0 ? "behind" : "ahead of");
         note(json_object_get(all, "attention"), "host", name, "clock", text);
     }
+}
+
+void xvm_status_register(json_t *status, const struct ha_config *config)
+{
+    json_t *debug = json_array();
+    char hash[17];
+
+    snprintf(hash, sizeof(hash), "%016" PRIx64, config != NULL ? config->hash : 0);
+    json_object_set_new(status, "config_hash", json_string(hash));
+    for (size_t i = 0; xvm_debug_name(i) != NULL; i++)
+        json_array_append_new(debug, xvm_json_text(xvm_debug_name(i)));
+    json_object_set_new(status, "debug", debug);
 }

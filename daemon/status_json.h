@@ -22,5 +22,7 @@ json_t *xvm_instance_json(const struct ha *core);
 /* Adds what is known of the hosts' clocks to a status. */
 void xvm_status_clocks(json_t *all, bool (*clock)(void *user, const char *host, ha_ms *ret_ms),
                        void *user);
+/* Adds config_hash, which shows when a change is in use, and what is debugged here. */
+void xvm_status_register(json_t *status, const struct ha_config *config);
 
 #endif

@@ -74,8 +74,10 @@ static void release(struct xvm_supply *s)
 
 static void on_arrived(void *user, const struct ha_uuid *hash)
 {
-    (void)hash;
-    release(user);
+    struct xvm_supply *s = user;
+
+    release(s);
+    s->sink->arrived(s->user, hash);
 }
 
 static int on_timer(sd_event_source *source, uint64_t at, void *user)
@@ -175,6 +177,17 @@ void xvm_supply_read_files(struct xvm_supply *s, const struct ha_config *config)
         fclose(file);
     }
     free(bytes);
+}
+
+int xvm_supply_keep(struct xvm_supply *s, const void *bytes, size_t len, struct ha_uuid *ret_hash)
+{
+    return xvm_blobs_put(s->blobs, bytes, len, ret_hash);
+}
+
+int xvm_supply_get(const struct xvm_supply *s, const struct ha_uuid *hash, void **ret_bytes,
+                   size_t *ret_len)
+{
+    return xvm_blobs_get(s->blobs, hash, ret_bytes, ret_len);
 }
 
 char *xvm_supply_path(const struct xvm_supply *s, const struct ha_uuid *hash)

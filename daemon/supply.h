@@ -15,6 +15,8 @@ struct xvm_supply_sink {
     void (*defined)(void *user, const struct ha_definition *definition);
     /* A start that waited can go on (its definition is here), or fails: `why` not NULL. */
     void (*release)(void *user, const struct ha_action *action, const char *why);
+    /* Bytes that were asked for are here. */
+    void (*arrived)(void *user, const struct ha_uuid *hash);
 };
 
 /* 0 or a negative errno. From now on the sink is called, always from the loop. */
@@ -33,5 +35,13 @@ void xvm_supply_want(struct xvm_supply *supply, const struct ha_uuid *hash);
 bool xvm_supply_hold(struct xvm_supply *supply, const struct ha_action *action);
 /* Where that definition is on this host. Malloc'd; NULL: no memory. */
 char *xvm_supply_path(const struct xvm_supply *supply, const struct ha_uuid *hash);
+
+/* Any bytes that other hosts will ask for: 0 and their hash, -EFBIG (XVM_BLOB_MAX), or another
+ * negative errno. */
+int xvm_supply_keep(struct xvm_supply *supply, const void *bytes, size_t len,
+                    struct ha_uuid *ret_hash);
+/* Malloc'd. 0; -ENOENT: not here; or another negative errno. */
+int xvm_supply_get(const struct xvm_supply *supply, const struct ha_uuid *hash, void **ret_bytes,
+                   size_t *ret_len);
 
 #endif

@@ -22,6 +22,8 @@ const struct ctl_command ctl_commands[] = {
      OPT_WAIT | OPT_TIMEOUT | OPT_FORCE, "start"},
     {"stop", "GUEST [--wait]", "shut a guest down; it stays down until `start`", ctl_guest, 1, 1,
      OPT_WAIT | OPT_TIMEOUT, "stop"},
+    {"restart", "GUEST [--wait]", "shut a guest down and start it again", ctl_restart, 1, 1,
+     OPT_WAIT | OPT_TIMEOUT, "restart"},
     {"enable", "GUEST [--force] [--wait]", "let the cluster run a guest again", ctl_guest, 1, 1,
      OPT_WAIT | OPT_TIMEOUT | OPT_FORCE, "enable"},
     {"disable", "GUEST [--wait]", "shut a guest down and keep it from starting", ctl_guest, 1, 1,
@@ -58,6 +60,19 @@ const struct ctl_command ctl_commands[] = {
      OPT_YES, "lineage-force"},
     {"validate", "[GUEST]", "look on every host whether guests could be started there",
      ctl_validate, 0, 1, 0, NULL},
+    {"guest add", "FILE.yaml|- | --xl-config FILE [--wait]",
+     "register guests with all hosts", ctl_guest_add, 0, 1, OPT_WAIT | OPT_TIMEOUT | OPT_XL, NULL},
+    {"guest remove", "GUEST [--force]", "take a guest out of the configuration", ctl_guest_remove,
+     1, 1, OPT_FORCE | OPT_TIMEOUT | OPT_WAIT, NULL},
+    {"guest export", "GUEST", "a guest's lines, fit for `guest add`", ctl_guest_export, 1, 1, 0,
+     NULL},
+    {"config show", "[HOST]", "a host's configuration file", ctl_config_show, 0, 1, 0, NULL},
+    {"config diff", "[HOST]", "where other hosts' files differ from this one's", ctl_config_diff, 0,
+     1, 0, NULL},
+    {"config push", "[--yes]", "make this host's file that of all hosts", ctl_config_push, 0, 0,
+     OPT_YES | OPT_TIMEOUT | OPT_WAIT, NULL},
+    {"debug", "on|off [GUEST|HOST]", "log more about a guest, a host, or everything", ctl_debug, 1,
+     2, 0, NULL},
     {"config check", "[FILE]", "look for mistakes in the configuration", ctl_config_check, 0, 1, 0,
      NULL},
     {"disk init", "[PATH] [--yes]", "make the shared disk ready; --yes: whatever is on it",
@@ -87,7 +102,7 @@ static const struct {
     {OPT_YES, "--yes"},   {OPT_WAIT, "--wait"},     {OPT_TIMEOUT, "--timeout"},
     {OPT_TYPE, "--type"}, {OPT_CANCEL, "--cancel"}, {OPT_LINES, "-n"},
     {OPT_FILE, "--file"}, {OPT_CHANGE, "--down, --drain or --add"}, {OPT_WHY, "--why"},
-    {OPT_FORCE, "--force"},
+    {OPT_FORCE, "--force"}, {OPT_XL, "--xl-config"},
 };
 
 int ctl_usage_error(const char *format, ...)
@@ -267,6 +282,10 @@ static int take_option(struct ctl *ctl, int option)
         ctl->given |= OPT_WHY;
         ctl->why = optarg;
         return CTL_OK;
+    case 'x':
+        ctl->given |= OPT_XL;
+        ctl->xl_config = optarg;
+        return CTL_OK;
     case 'F':
         ctl->given |= OPT_FORCE;
         return CTL_OK;
@@ -311,6 +330,7 @@ int main(int argc, char **argv)
         {"lines", required_argument, NULL, 'n'},
         {"file", required_argument, NULL, 'f'},
         {"force", no_argument, NULL, 'F'},
+        {"xl-config", required_argument, NULL, 'x'},
         {"down", required_argument, NULL, 'D'},
         {"drain", required_argument, NULL, 'R'},
         {"add", required_argument, NULL, 'A'},

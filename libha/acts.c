@@ -203,6 +203,12 @@ static void act_create(struct ha *ha, uint32_t i)
 {
     struct ha_local *l = &ha->locals[i];
     const struct ha_guest_fact *g = fact_for(ha, i, HA_GUARD(ha, STABLE_ASSIGN));
+    /* What was started by hand and has no tag yet is not seen by who does not know the guest: that it
+     * is gone, nobody can tell (scenario unknown-while-adopted). */
+    if (ha_knows_unseen(ha, i, g)) {
+        ha_say(l->error, sizeof l->error, "this host's configuration does not have it");
+        return;
+    }
     bool once = l->marked >= g->inc || l->burned >= g->inc;
     if (!HA_GUARD(ha, INC_ONCE))
         once = false;
@@ -649,12 +655,14 @@ void ha_acts(struct ha *ha)
         ha_wake(ha, ha->asked_inventory + RETRY);
     look(ha);
     tell_fences(ha);
+    ha_knows_tell(ha);
     tell_host(ha);
     if (may_tell(ha))
         ha_disk_tell(ha);
     if (may_tell(ha))
         ha_defs_tell(ha);
     ha_defs_fetch(ha);
+    ha_config_act(ha);
     ha_keeper_orders(ha);
 }
 
@@ -668,5 +676,6 @@ void ha_tells_reset(struct ha *ha)
     ha_probes_reset(ha);
     ha_stops_reset(ha);
     ha->leaving_told = false;
+    ha->knows_due = true;
     ha->bound_told = 0;
 }

@@ -183,10 +183,10 @@ void ha_answer_deliver(struct ha *ha, struct ha_get *get)
     }
 }
 
-/* Said twice it would move twice: the first may have been carried out, to wherever was best then. */
+/* Said twice it would move, or restart, twice: the first may have been carried out, to wherever was best then. */
 static bool repeatable(const struct ha_ask *ask)
 {
-    return ask->command != HA_CMD_MOVE || ask->host[0];
+    return ask->command != HA_CMD_RESTART && (ask->command != HA_CMD_MOVE || ask->host[0]);
 }
 
 void ha_clients_interrupt(struct ha *ha, const char *why)
@@ -383,7 +383,9 @@ static void ask_guest(struct ha *ha, const struct ha_ask *ask, struct ha_outcome
                 "moves it, and nobody else", g->name);
         return;
     }
-    if (ask->command == HA_CMD_MOVE) {
+    if (ask->command == HA_CMD_RESTART) {
+        o->code = ha_ask_restart(ha, ask, i, o->text, sizeof o->text);
+    } else if (ask->command == HA_CMD_MOVE) {
         ask_move(ha, ask, i, o);
     } else if (ask->command == HA_CMD_MOVE_CANCEL) {
         OUTCOME(o, g->mig || ask->again ? 0 : -ENOENT,
@@ -525,6 +527,7 @@ static void ask(struct ha *ha, const struct ha_ask *ask, struct ha_outcome *o)
     case HA_CMD_CLEAR:
     case HA_CMD_MOVE:
     case HA_CMD_MOVE_CANCEL:
+    case HA_CMD_RESTART:
         if (ha->half)
             OUTCOME(o, -EAGAIN,
                     "half of the hosts are missing: no guest is touched before they are confirmed "
@@ -541,6 +544,12 @@ static void ask(struct ha *ha, const struct ha_ask *ask, struct ha_outcome *o)
     case HA_CMD_MAINTENANCE_OFF:
         ask_host(ha, ask, o);
         ha->decide_due = true; /* the facts come with the next round */
+        break;
+    case HA_CMD_CONFIG:
+        if (ha->half)
+            OUTCOME(o, -EAGAIN, "half of the hosts are missing: first they are confirmed dead");
+        else
+            o->code = ha_ask_config(ha, ask, o->text, sizeof o->text);
         break;
     case HA_CMD_FREEZE:
     case HA_CMD_CHAIR:

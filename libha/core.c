@@ -169,15 +169,21 @@ static void deliver(struct ha *ha, const struct ha_event *event)
         if (known)
             ha_transfer_deliver(ha, from, &get);
         break;
+    case HA_MSG_KNOWS:
+        if (known)
+            ha_knows_deliver(ha, m, &get);
+        break;
     }
 }
 
 static void new_config(struct ha *ha, const struct ha_config *config)
 {
+    ha_knows_before(ha);
     ha->config = config;
     ha->register_due = ha->decide_due = ha->acts_due = true;
     ha_probes_forget(ha, 0); /* they may be others now */
     ha_index_config(ha);
+    ha_knows_config(ha);
 }
 
 static void journal_failed(struct ha *ha, const char *text)
@@ -285,6 +291,9 @@ static int dispatch(struct ha *ha, const struct ha_event *event)
         break;
     case HA_EV_PROBE:
         ha_probe_event(ha, event);
+        break;
+    case HA_EV_CONFIG_TAKEN:
+        ha_config_taken(ha, event->u.taken.at);
         break;
     case HA_EV_TRANSFER:
         ha_transfer_event(ha, event->u.transfer);

@@ -35,6 +35,9 @@ struct ha_member {
     struct ha_uuid disk_id;  /* and which one that is */
     uint32_t bound_gen;      /* it said that it needs the disk, by this decision; 0: not */
     ha_ms bound_ms;
+    bool knows_told;         /* it said which guests its configuration has: */
+    uint32_t nknows;
+    uint8_t knows[HA_GUESTS_MAX / 8];
 };
 
 /* What this host knows and does about one guest; index = that of the facts. */
@@ -62,6 +65,7 @@ struct ha_local {
     struct ha_tell told; /* last tell in this epoch, not to repeat it */
     bool told_valid;
     struct ha_uuid def_said; /* definition that the shell was asked to have */
+    bool in_look;     /* a look has ended since its guest is in the configuration (register.c) */
     bool told_copy;   /* the others know of a copy here that is not ours to keep */
     char error[HA_TEXT_MAX];
     struct ha_watch *watches; /* one for each of its probes; NULL: not watched */
@@ -310,6 +314,14 @@ struct ha {
     bool leaving_told;
     struct ha_tell host_told; /* what the others know of this host */
 
+    /* the register (register.c) */
+    ha_ms config_since;    /* this configuration is in use since */
+    bool config_looked;    /* and the driver has looked with it */
+    bool knows_due;        /* the others are to hear which guests are in it */
+    bool knows_said;       /* they have heard something */
+    uint64_t config_said;  /* change of the file that the shell was asked for; 0: none */
+    uint64_t config_taken; /* and the latest that it is done with */
+
     /* coordinator (decide.c, hosts.c, guests.c) */
     struct ha_facts prop; /* newest log plus what was proposed */
     uint64_t prop_i;
@@ -532,6 +544,28 @@ bool ha_still_looking(const struct ha *ha);
 void ha_decide_looked(struct ha *ha);
 /* FREEZE, THAW, CHAIR at the coordinator. 0 or a negative errno, with a sentence. */
 int ha_ask_cluster(struct ha *ha, const struct ha_ask *ask, char *ret_text, size_t size);
+/* register.c */
+void ha_knows_before(struct ha *ha); /* the configuration is about to be another one */
+void ha_knows_config(struct ha *ha); /* and now it is */
+void ha_knows_looked(struct ha *ha); /* a look has ended */
+/* It is ours by adoption, not tagged yet, and would not be seen here. i < ha->nlocals. */
+bool ha_knows_unseen(const struct ha *ha, uint32_t guest, const struct ha_guest_fact *g);
+void ha_knows_tell(struct ha *ha);
+void ha_knows_deliver(struct ha *ha, struct ha_member *m, struct ha_get *get);
+/* It has yet to say which guests it knows. */
+bool ha_knows_awaited(const struct ha_member *m);
+/* Its configuration has the guest, and it has looked with it. */
+bool ha_knows(const struct ha_member *m, uint32_t guest);
+/* It said that its configuration has no such guest. */
+bool ha_knows_not(const struct ha *ha, ha_node node, uint32_t guest);
+/* A host that is here, but does not know it (yet); 0: none. */
+ha_node ha_knows_missing(const struct ha *ha, uint32_t guest);
+void ha_config_act(struct ha *ha);
+void ha_config_taken(struct ha *ha, uint64_t at);
+/* CONFIG and RESTART at the coordinator. 0 or a negative errno, with a sentence. */
+int ha_ask_config(struct ha *ha, const struct ha_ask *ask, char *ret_text, size_t size);
+int ha_ask_restart(struct ha *ha, const struct ha_ask *ask, uint32_t guest, char *ret_text,
+                   size_t size);
 /* transfer.c */
 void ha_transfer_event(struct ha *ha, const struct ha_transfer *transfer);
 void ha_transfer_deliver(struct ha *ha, ha_node from, struct ha_get *get);

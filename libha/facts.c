@@ -51,6 +51,7 @@ static const struct {
     {HA_GUEST_ARRIVED, HA_FACT_RELEASED, HA_GUEST_FREE},
     {HA_GUEST_RUNNING, HA_FACT_RECALL, HA_GUEST_RUNNING},
     {HA_GUEST_RUNNING, HA_FACT_PREEMPT, HA_GUEST_RUNNING},
+    {HA_GUEST_RUNNING, HA_FACT_RESTART, HA_GUEST_RUNNING},
 };
 
 bool ha_is_failure(uint8_t how)
@@ -213,6 +214,7 @@ static bool guest_fits(const struct ha_facts *facts, const struct ha_fact *f)
     case HA_FACT_RECALL:
         return ha_facts_host(facts, f->host) && f->host != g->owner && !g->preempted;
     case HA_FACT_PREEMPT:
+    case HA_FACT_RESTART:
         return !g->preempted && !g->recall; /* once per incarnation */
     case HA_FACT_RUN:
     case HA_FACT_RELEASED:
@@ -255,6 +257,8 @@ static bool cluster_fits(const struct ha_facts *facts, const struct ha_fact *f)
         h = ha_facts_host(facts, f->host);
         return h && h->state == HA_HOST_IN && ha_uuid_eq(&h->boot, &f->boot) &&
                h != most_senior(facts);
+    case HA_FACT_CONFIG:
+        return !ha_uuid_zero(&f->boot) && facts->nhosts > 0;
     default:
         return false;
     }
@@ -290,6 +294,7 @@ bool ha_facts_fits(const struct ha_facts *facts, const struct ha_fact *f)
     case HA_FACT_THAW:
     case HA_FACT_LOOKED:
     case HA_FACT_CHAIR:
+    case HA_FACT_CONFIG:
         return cluster_fits(facts, f);
     case HA_FACT_REGISTER:
         return facts->nguests < HA_GUESTS_MAX && !ha_facts_guest(facts, f->name);
@@ -306,6 +311,7 @@ bool ha_facts_fits(const struct ha_facts *facts, const struct ha_fact *f)
     case HA_FACT_RECALL:
     case HA_FACT_DEFINE:
     case HA_FACT_PREEMPT:
+    case HA_FACT_RESTART:
         return guest_fits(facts, f);
     case HA_FACT_COUNT:
         break;
@@ -495,9 +501,19 @@ static void apply_freeze(struct ha_facts *facts, uint64_t index)
     facts->disk_gen += HA_GUARD(facts, FREEZE_BOUND);
 }
 
+static void apply_config(struct ha_facts *facts, const struct ha_fact *f, uint64_t index)
+{
+    struct ha_config_change *v = facts->config_changes;
+    memmove(v + 1, v, (HA_CONFIG_CHANGES - 1) * sizeof *v);
+    v[0] = (struct ha_config_change){.at = index, .from = f->inc};
+    facts->config_file = f->boot;
+}
+
 static void apply_cluster(struct ha_facts *facts, const struct ha_fact *f, uint64_t index)
 {
-    if (f->kind == HA_FACT_FREEZE) {
+    if (f->kind == HA_FACT_CONFIG)
+        apply_config(facts, f, index);
+    else if (f->kind == HA_FACT_FREEZE) {
         apply_freeze(facts, index);
     } else if (f->kind == HA_FACT_THAW) {
         facts->frozen = false;
@@ -653,6 +669,10 @@ static void apply_guest(struct ha_facts *facts, const struct ha_fact *f, uint64_
         g->recall = true;
         g->prefer = f->host;
         break;
+    case HA_FACT_RESTART:
+        g->recall = true;
+        g->prefer = g->owner;
+        break;
     case HA_FACT_PREEMPT:
         g->preempted = true;
         g->gave_way = f->old_inc <= HA_GUESTS_MAX ? (uint32_t)f->old_inc : 0;
@@ -723,6 +743,7 @@ int ha_facts_apply(struct ha_facts *facts, const struct ha_fact *f, uint64_t ind
     case HA_FACT_THAW:
     case HA_FACT_LOOKED:
     case HA_FACT_CHAIR:
+    case HA_FACT_CONFIG:
         apply_cluster(facts, f, index);
         break;
     case HA_FACT_WANT:
@@ -738,6 +759,7 @@ int ha_facts_apply(struct ha_facts *facts, const struct ha_fact *f, uint64_t ind
     case HA_FACT_RECALL:
     case HA_FACT_DEFINE:
     case HA_FACT_PREEMPT:
+    case HA_FACT_RESTART:
         apply_guest(facts, f, index);
         break;
     case HA_FACT_BEGIN:

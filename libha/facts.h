@@ -54,6 +54,9 @@ enum ha_fact_kind {
     HA_FACT_DOWN,   /* that life of the host goes down, and is emptied for it (level 1; how:
                        HA_MAINT_RETURN: those that leave it may come back to its next life), or it
                        does not after all (level 0) */
+    HA_FACT_CONFIG, /* the hosts' configuration file is another one from here on (boot: hash of its
+                       bytes; inc: hash of the file that it is made from, 0: of whatever is there) */
+    HA_FACT_RESTART, /* an operator: stop it where it runs, and start it again */
     HA_FACT_COUNT
 };
 
@@ -116,8 +119,8 @@ struct ha_fact {
     bool enabled;   /* WANT REGISTER */
     bool failed;    /* RELEASED: this was one failure too many */
     uint32_t guest; /* index of the guest, all guest facts */
-    char name[HA_NAME_MAX]; /* REGISTER: of the guest; CONF ORDER CALM FREEZE THAW CHAIR: who,
-                               for an operator's word */
+    char name[HA_NAME_MAX]; /* REGISTER: of the guest; CONF ORDER CALM FREEZE THAW CHAIR CONFIG:
+                               who, for an operator's word */
     uint64_t inc;   /* ASSIGN ADOPT RUN RELEASED; MIG: the incarnation at the target */
     uint64_t old_inc; /* ADOPT: what is on the copy now; PREEMPT: see there; MIG RECALL: 1: by the
                          planner, nobody asked for it */
@@ -203,6 +206,8 @@ struct ha_facts {
     bool frozen;       /* nobody reacts */
     bool looking;      /* thawed, and not every host has looked round since */
     uint64_t froze_at, thaw_at; /* index of the latest of each, 0: never */
+    struct ha_uuid config_file; /* hash of the configuration file's bytes, since the latest of: */
+    struct ha_config_change config_changes[HA_CONFIG_CHANGES]; /* the latest first */
     struct ha_host_fact hosts[HA_HOSTS_MAX];
     size_t nhosts;
     struct ha_guest_fact *guests;

@@ -108,6 +108,7 @@ void ha_fact_encode(struct ha_put *put, const struct ha_fact *f)
     case HA_FACT_RECALL:
     case HA_FACT_DEFINE:
     case HA_FACT_PREEMPT:
+    case HA_FACT_RESTART:
         ha_put_u32(put, f->guest);
         ha_put_u8(put, flags_of(f));
         ha_put_u8(put, f->how);
@@ -124,6 +125,7 @@ void ha_fact_encode(struct ha_put *put, const struct ha_fact *f)
     case HA_FACT_THAW:
     case HA_FACT_LOOKED:
     case HA_FACT_CHAIR:
+    case HA_FACT_CONFIG:
         ha_put_u32(put, f->host);
         ha_put_uuid(put, &f->boot);
         ha_put_u64(put, f->inc);
@@ -205,6 +207,7 @@ static void get_fields(struct ha_get *get, struct ha_fact *f)
     case HA_FACT_RECALL:
     case HA_FACT_DEFINE:
     case HA_FACT_PREEMPT:
+    case HA_FACT_RESTART:
         f->guest = ha_get_u32(get);
         get_flags(get, f);
         f->how = ha_get_u8(get);
@@ -221,6 +224,7 @@ static void get_fields(struct ha_get *get, struct ha_fact *f)
     case HA_FACT_THAW:
     case HA_FACT_LOOKED:
     case HA_FACT_CHAIR:
+    case HA_FACT_CONFIG:
         f->host = ha_get_u32(get);
         f->boot = ha_get_uuid(get);
         f->inc = ha_get_u64(get);
@@ -254,6 +258,13 @@ static void put_cluster(struct ha_put *put, const struct ha_facts *facts)
     ha_put_u8(put, (uint8_t)(facts->frozen | facts->looking << 1));
     ha_put_u64(put, facts->froze_at);
     ha_put_u64(put, facts->thaw_at);
+    if (facts->config_changes[0].at == 0)
+        return;
+    ha_put_uuid(put, &facts->config_file);
+    for (size_t i = 0; i < HA_CONFIG_CHANGES; i++) {
+        ha_put_u64(put, facts->config_changes[i].at);
+        ha_put_u64(put, facts->config_changes[i].from);
+    }
 }
 
 static void get_cluster(struct ha_get *get, struct ha_facts *facts)
@@ -265,6 +276,13 @@ static void get_cluster(struct ha_get *get, struct ha_facts *facts)
     facts->looking = flags & 2;
     facts->froze_at = ha_get_u64(get);
     facts->thaw_at = ha_get_u64(get);
+    if (get->failed || get->left == 0)
+        return; /* the file was never changed by command, or a version that cannot wrote it */
+    facts->config_file = ha_get_uuid(get);
+    for (size_t i = 0; i < HA_CONFIG_CHANGES; i++) {
+        facts->config_changes[i].at = ha_get_u64(get);
+        facts->config_changes[i].from = ha_get_u64(get);
+    }
 }
 
 static void put_host(struct ha_put *put, const struct ha_host_fact *h)

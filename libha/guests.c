@@ -204,6 +204,7 @@ static bool inventories_known(const struct ha *ha, uint32_t guest)
             return false;
         if ((ha_in_ring(ha, h->node) || h->state == HA_HOST_IN) &&
             (!m || !m->report.inventory || m->report.nguests <= guest ||
+             (!ha_knows(m, guest) && HA_GUARD(ha, KNOWN_GUEST)) ||
              (m->report.look < ha->prop.guests[guest].asked_index && HA_GUARD(ha, FRESH_LOOK))))
             return false;
     }
@@ -219,7 +220,8 @@ static bool hosts_settling(const struct ha *ha)
         const struct ha_member *m = &ha->members[i];
         const struct ha_host_fact *h = ha_facts_host(&ha->prop, m->node);
         if (m->present && m->reported && !m->left && h && h->state != HA_HOST_FENCING &&
-            (!m->acked || h->state != HA_HOST_IN || !m->report.inventory || !m->report.keeper))
+            (!m->acked || h->state != HA_HOST_IN || !m->report.inventory || !m->report.keeper ||
+             ha_knows_awaited(m)))
             return true;
     }
     return false;

@@ -43,6 +43,8 @@ enum ha_event_type {
     HA_EV_SHUTDOWN,       /* the host is going down: move guests away, give up the rest, disarm */
     HA_EV_TRANSFER,       /* how a transfer of this host goes, for all hosts' status */
     HA_EV_PROBE,          /* a probe started by HA_ACT_PROBE ended */
+    HA_EV_CONFIG_TAKEN,   /* HA_ACT_CONFIG is done with: the file is in use here (HA_EV_CONFIG came
+                             before), or this host keeps the one that it has */
 };
 
 enum ha_def_flags {
@@ -148,6 +150,10 @@ enum ha_command {
     HA_CMD_FREEZE,         /* nobody reacts to anything, until: */
     HA_CMD_THAW,
     HA_CMD_CHAIR,          /* host: it coordinates from here on */
+    HA_CMD_CONFIG,         /* guest (may be empty); text: what is done, the hash of the file that it
+                              is done to, as 16 hex digits, and of the new one's bytes, as 32;
+                              `what` is add, remove, drop (remove, though it runs) or push */
+    HA_CMD_RESTART,        /* guest: stop it, then start it where it was */
     HA_CMD_COUNT
 };
 
@@ -261,6 +267,9 @@ struct ha_event {
         struct {
             ha_ms limit_ms; /* until the host goes down whatever is here; 0: as configured */
         } shutdown;
+        struct {
+            uint64_t at;
+        } taken;
         const struct ha_request *client;
         const struct ha_config *config;
         const struct ha_definition *definition;
@@ -290,6 +299,8 @@ enum ha_action_type {
     HA_ACT_INVENTORY,    /* ask the driver for a fresh HA_EV_INVENTORY */
     HA_ACT_HALT,         /* a safety check failed: stop the daemon, leave guests alone; text why */
     HA_ACT_PROBE,        /* run a probe of a guest once; HA_EV_PROBE when it ends */
+    HA_ACT_CONFIG,       /* make the file with that hash the configuration, if the one that is here
+                            is of those it is made from; HA_EV_CONFIG_TAKEN ends it */
 };
 
 enum ha_op {
@@ -457,6 +468,11 @@ struct ha_action {
             uint64_t inc;
             uint32_t probe; /* index into the guest's probes, by the newest HA_EV_CONFIG */
         } probe;
+        struct {
+            struct ha_uuid file; /* hash of its bytes */
+            struct ha_config_change changes[HA_CONFIG_CHANGES]; /* the latest first: it is made from
+                                                                   each of these files */
+        } config;
         struct {
             uint64_t client;
             int code; /* 0 or a negative errno */

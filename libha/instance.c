@@ -78,6 +78,14 @@ static int32_t host_index(const struct ha_facts *facts, ha_node node)
     return HA_PLAN_NONE;
 }
 
+static const struct ha_member *here(const struct ha *ha, ha_node node)
+{
+    for (size_t i = 0; i < ha->nmembers; i++)
+        if (ha->members[i].node == node && ha->members[i].present && ha->members[i].reported)
+            return &ha->members[i];
+    return NULL;
+}
+
 static void put_hosts(const struct ha *ha, const struct ha_facts *facts, struct ha_live *l)
 {
     l->closed = 0;
@@ -91,6 +99,7 @@ static void put_hosts(const struct ha *ha, const struct ha_facts *facts, struct 
                                                          : HA_PLAN_UP};
         if (!fit || (ha_quarantined(ha, h) && HA_GUARD(ha, QUARANTINE)))
             l->closed |= UINT64_C(1) << k;
+        l->member[k] = here(ha, h->node);
     }
     l->in.hosts = l->hosts;
     l->in.nhosts = facts->nhosts;
@@ -214,6 +223,16 @@ static bool has_to_leave(const struct ha_live *l, const struct ha_plan_guest *p)
     return leave;
 }
 
+/* Hosts whose configuration does not have the guest: it stays where it is, but goes nowhere there. */
+static uint64_t ignorant(const struct ha_live *l, uint32_t i)
+{
+    uint64_t mask = 0;
+    for (size_t k = 0; k < l->in.nhosts; k++)
+        if (l->member[k] && !ha_knows_awaited(l->member[k]) && !ha_knows(l->member[k], i))
+            mask |= UINT64_C(1) << k;
+    return mask;
+}
+
 static void put_guest(const struct ha *ha, const struct ha_facts *facts, uint32_t i,
                       struct ha_live *l)
 {
@@ -227,7 +246,8 @@ static void put_guest(const struct ha *ha, const struct ha_facts *facts, uint32_
                                 .priority = l->priorities[i],
                                 .on = outcome(facts, g, c && c->external, l),
                                 .run = should_run(ha, facts, i)};
-    p->allowed = allowed(facts, c) & ~l->closed;
+    uint64_t not_there = l->closed | ignorant(l, i);
+    p->allowed = allowed(facts, c) & ~not_there;
     p->content = ha->config->placement.failback == HA_FAILBACK_MAINTENANCE && !g->home;
     put_wishes(ha, facts, i, l, p);
     if (p->on >= 0 && (!ha_guest_settled(ha, facts, i) || !c || c->external)) {
@@ -237,7 +257,7 @@ static void put_guest(const struct ha *ha, const struct ha_facts *facts, uint32_
         p->allowed = UINT64_C(1) << p->on;
         return;
     }
-    if (p->on >= 0 && (l->closed >> p->on & 1) && (allowed(facts, c) >> p->on & 1))
+    if (p->on >= 0 && (not_there >> p->on & 1) && (allowed(facts, c) >> p->on & 1))
         p->allowed |= UINT64_C(1) << p->on;
     p->needs = c ? c->needs : NULL;
     p->nneeds = c ? c->nneeds : 0;

@@ -40,6 +40,7 @@ void ha_guests_dropped(struct ha *ha)
     size_t keep = ha->stable.nguests;
     ha->names_for = SIZE_MAX;
     ha_probes_forget(ha, keep);
+    ha->knows_due = true;
     if (ha->nlocals > keep)
         ha->nlocals = keep;
     if (ha->ndesks > keep)
@@ -67,6 +68,7 @@ int ha_local_room(struct ha *ha)
                 v[i].marked = ha->marks[k].inc;
     }
     match_copies(ha, from);
+    ha->knows_due = true;
     return 0;
 }
 
@@ -101,6 +103,7 @@ void ha_acts_inventory(struct ha *ha, const struct ha_event *event)
         ha->look_asked = 0;
     }
     match_copies(ha, 0);
+    ha_knows_looked(ha);
     for (size_t i = 0; i < ha->nlocals; i++)
         if (!ha->locals[i].op && !is_newer(ha, &ha->locals[i]))
             ha->locals[i].unsure = false;
@@ -259,11 +262,13 @@ bool ha_empty(const struct ha *ha)
     bool workers = HA_GUARD(ha, WORKERS_EMPTY);
     if (!ha->inventory)
         return false;
-    for (size_t i = 0; i < ha->nlocals; i++) {
+    for (uint32_t i = 0; i < ha->nlocals; i++) {
         const struct ha_local *l = &ha->locals[i];
         if (workers && (l->op || l->unsure))
             return false;
         if (l->have && l->copy.inc && (workers || l->copy.state == HA_COPY_RUNNING))
+            return false;
+        if (i < ha->log.head.nguests && ha_knows_unseen(ha, i, &ha->log.head.guests[i]))
             return false;
     }
     return ha->unknown_copies == 0;

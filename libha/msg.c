@@ -29,7 +29,7 @@ int ha_msg_get_head(struct ha_get *get, struct ha_msg_head *ret_head)
         return -EBADMSG;
     if (major != HA_MSG_MAJOR)
         return -ENOTSUP;
-    if (kind > HA_MSG_TRANSFER)
+    if (kind > HA_MSG_KNOWS)
         return -ENOMSG;
     *ret_head = (struct ha_msg_head){(enum ha_msg_kind)kind, instance, boot};
     return 0;

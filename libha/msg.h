@@ -25,6 +25,8 @@ enum ha_msg_kind {
     HA_MSG_ASK,        /* an operator's command, to the coordinator */
     HA_MSG_ANSWER,     /* and back */
     HA_MSG_TRANSFER,   /* how a transfer goes: for people, not for decisions */
+    HA_MSG_KNOWS,      /* the guests of the facts that a member's configuration has: epoch, u32 n,
+                          a bit for each; its looks count for these only */
 };
 
 /* A view: one exchange within a ring. k is 0 for a new ring, else the nonce of the `again` that

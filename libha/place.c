@@ -193,6 +193,11 @@ bool ha_place_refused(const struct ha *ha, uint32_t guest, size_t host, char *re
         ha_say(ret_why, size, "it %s; see `xvmhactl status`", why);
     else if (!c)
         ha_say(ret_why, size, "it is not in the configuration any more");
+    else if (ha_knows_not(ha, h->node, guest))
+        ha_say(ret_why, size,
+               "its configuration does not have it: see `xvmhactl config diff %s`, then `xvmhactl "
+               "config push`",
+               ha_host_name(ha, h->node));
     else if (!ha_guest_allows(c, h->node))
         ha_say(ret_why, size,
                "the configuration allows it on other hosts only; add %s to `hosts` of %s, then "

@@ -13,6 +13,7 @@ struct ha_live {
     struct ha_plan_instance in;
     struct ha_plan_host hosts[HA_HOSTS_MAX];
     uint64_t closed; /* hosts that take no guests, those that are there stay (bits) */
+    const struct ha_member *member[HA_HOSTS_MAX]; /* NULL: not here; while it is built */
     struct ha_plan_guest *guests;
     struct ha_plan_preference *prefers;
     struct ha_plan_label *labels;

@@ -360,6 +360,12 @@ static void why_free(const struct ha *ha, const struct ha_guest_fact *g, uint32_
                "nobody can tell whether it runs on %s by hand: start xvm-had there, or fence it, or, "
                "if it is off for good, `xvmhactl host replace %s`", ha_host_name(ha, silent_host(ha)),
                ha_host_name(ha, silent_host(ha)));
+    else if ((g->inc == 0 || g->loose) && ha->now > ha->phase_since + 5000 &&
+             ha_knows_missing(ha, i))
+        ha_say(r->why, size,
+               "nobody can tell whether it runs on %s by hand: the configuration there does not have "
+               "it; see `xvmhactl config diff %s`, then `xvmhactl config push`",
+               ha_host_name(ha, ha_knows_missing(ha, i)), ha_host_name(ha, ha_knows_missing(ha, i)));
     else if (ha_shown(ha)->looking)
         ha_say(r->why, size, "was frozen: it is started once every host has looked what runs there");
     else if (g->preempted)
@@ -413,7 +419,9 @@ static void why_owned(const struct ha *ha, const struct ha_guest_fact *g, uint32
         return;
     }
     if (g->recall && g->state == HA_GUEST_RUNNING) {
-        ha_say(r->why, size, "is being shut down, to start on %s", ha_host_name(ha, g->prefer));
+        ha_say(r->why, size, g->prefer == g->owner ? "is being shut down, to start again on %s"
+                                                   : "is being shut down, to start on %s",
+               ha_host_name(ha, g->prefer));
         return;
     }
     if (g->state == HA_GUEST_STARTING || g->state == HA_GUEST_ARRIVED) {

@@ -183,6 +183,11 @@ static void say_guest(struct ha *ha, const struct ha_facts *before, const struct
                   other ? other->name : "");
         break;
     }
+    case HA_FACT_RESTART:
+        ha_report(ha, HA_REPORT_GUEST_WANT, HA_SEV_NOTICE, g->owner, g->name,
+                  "%s is to be stopped on %s and started again", g->name,
+                  ha_host_name(ha, g->owner));
+        break;
     case HA_FACT_RECALL:
         ha_report(ha, HA_REPORT_MIGRATE, HA_SEV_NOTICE, f->host, g->name,
                   "%s moves from %s to %s by stop and start", g->name,
@@ -235,6 +240,9 @@ void ha_say_stable(struct ha *ha, const struct ha_facts *before, const struct ha
     else if (f->kind == HA_FACT_CHAIR)
         ha_report(ha, HA_REPORT_COMMAND, HA_SEV_NOTICE, f->host, NULL,
                   "%s is to coordinate by order of %s", ha_host_name(ha, f->host), f->name);
+    else if (f->kind == HA_FACT_CONFIG)
+        ha_report(ha, HA_REPORT_COMMAND, HA_SEV_NOTICE, 0, NULL,
+                  "the configuration is changed on all hosts by order of %s", f->name);
     else if (f->kind == HA_FACT_VOTERS)
         ha_report(ha, HA_REPORT_SYNC, HA_SEV_NOTICE, 0, NULL,
                   "%u voters count from here on", (unsigned)f->nvoters);

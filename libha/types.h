@@ -21,6 +21,7 @@ enum {
     HA_TEXT_MAX = 200,      /* bytes of a reason or an error's text, with its NUL */
     HA_LEVELS_MAX = 8,      /* fence levels of one host */
     HA_MSG_MAX = 60 * 1024, /* bytes of one multicast message */
+    HA_CONFIG_CHANGES = 8,  /* of the configuration file that facts remember */
 };
 
 struct ha_uuid {
@@ -49,6 +50,12 @@ struct ha_key {
 struct ha_process {
     ha_node node;
     uint32_t pid;
+};
+
+/* A change of the configuration file that all hosts are to make. */
+struct ha_config_change {
+    uint64_t at;   /* index of the fact; 0: none */
+    uint64_t from; /* hash of the file that it is made from; 0: whatever is there */
 };
 
 /* What an operator will read about a failure. file, line and column are 0 where they do not apply. */

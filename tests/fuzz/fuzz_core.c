@@ -106,7 +106,7 @@ static void act_garbage_message(struct world *w, struct fuzz_input *in)
     struct ha_put put = {0};
     size_t same = fuzz_below(in, 30), n = fuzz_below(in, 300);
 
-    head.kind = (enum ha_msg_kind)(1 + fuzz_below(in, HA_MSG_TRANSFER + 1));
+    head.kind = (enum ha_msg_kind)(1 + fuzz_below(in, HA_MSG_KNOWS + 1));
     ha_msg_put_head(&put, &head);
     if (r->len > put.n)
         ha_put_bytes(&put, r->data + put.n, same < r->len - put.n ? same : r->len - put.n);

@@ -213,6 +213,8 @@ const struct sim_directed sim_directed[] = {
     {"thaw-by-hand", "THAW_LOOK", 3, 1, false, "ds", true,
      "10s cmd host1 freeze\n13s guest-killed g1\n14s daemon-kill host3 for 40s\n"
      "15s hand-start host3 g1\n20s cmd host1 thaw\n90s end\n"},
+    {"unknown-by-hand", "KNOWN_GUEST", 3, 1, false, "ds", true,
+     "0s config-without host2 g1\n3s hand-start host2 g1\n40s config-with host2 g1\n90s end\n"},
     {"no-quorum", "QUORUM", 3, 2, false, "ds", true,
      "10s quorum-flip @chair for 20s\n12s guest-crash g1\n13s cmd host1 stop g2\n50s end\n"},
     {"diskless", "DISK_LEASE DISK_WAIT", 2, 1, true, "p", true,

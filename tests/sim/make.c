@@ -197,6 +197,7 @@ static const struct drawn {
     {SIM_OP_QUORUM_FLIP, 2, 100, 8000},
     {SIM_OP_VERDICT_LATE, 2, 1000, 20000},
     {SIM_OP_DEFINE, 2, 0, 0},
+    {SIM_OP_CONFIG, 4, 1000, 60000},
 };
 enum { NDRAWN = sizeof(drawn) / sizeof(*drawn) };
 
@@ -207,14 +208,17 @@ static void draw_command(struct sim_rng *r, const struct sim_run *run, struct si
         HA_CMD_START, HA_CMD_ENABLE, HA_CMD_DISABLE, HA_CMD_CLEAR, HA_CMD_MOVE_CANCEL,
         HA_CMD_FENCE, HA_CMD_HOST_CLEAR, HA_CMD_EVACUATE, HA_CMD_MAINTENANCE_ON,
         HA_CMD_MAINTENANCE_ON, HA_CMD_MAINTENANCE_OFF, HA_CMD_FREEZE, HA_CMD_THAW, HA_CMD_THAW,
-        HA_CMD_CHAIR};
+        HA_CMD_CHAIR, HA_CMD_CONFIG, HA_CMD_RESTART, HA_CMD_RESTART};
     static const char *const kinds[] = {"live", "live", "migrate", "normal"};
     op->arg = (int)commands[sim_rng_below(r, sizeof(commands) / sizeof(*commands))];
     if (op->arg == HA_CMD_FENCE ||
-        (op->arg >= HA_CMD_HOST_CLEAR && op->arg != HA_CMD_FREEZE && op->arg != HA_CMD_THAW))
+        (op->arg >= HA_CMD_HOST_CLEAR && op->arg != HA_CMD_FREEZE && op->arg != HA_CMD_THAW &&
+         op->arg < HA_CMD_CONFIG))
         op->peer = (uint8_t)sim_rng_below(r, run->hosts);
     if (op->arg >= HA_CMD_EVACUATE && op->arg < HA_CMD_MAINTENANCE_OFF && sim_rng_chance(r, 300))
         strcpy(op->text, "force");
+    if (op->arg == HA_CMD_CONFIG)
+        strcpy(op->text, sim_rng_chance(r, 700) ? "add" : sim_rng_chance(r, 500) ? "remove" : "push");
     if (op->arg == HA_CMD_MOVE) {
         if (sim_rng_chance(r, 700))
             op->peer = (uint8_t)sim_rng_below(r, run->hosts);
@@ -353,6 +357,12 @@ static void draw_by_hand(struct sim_rng *r, struct sim_run *run)
                             .host = (uint8_t)sim_rng_below(r, run->hosts),
                             .peer = SIM_NO_HOST,
                             .guest = (int)g};
+        sim_plan_add(&run->plan, &op);
+        if (!sim_rng_chance(r, 300))
+            continue; /* else the file there does not have it yet */
+        op.kind = SIM_OP_CONFIG;
+        op.at = 0;
+        op.dur = sim_rng_range(r, 10000, 60000);
         sim_plan_add(&run->plan, &op);
     }
 }

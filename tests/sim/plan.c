@@ -163,6 +163,16 @@ static void corosync(struct sim_world *w, struct sim_host *h, const struct sim_o
     }
 }
 
+/* What a guest takes that is in no file any more is known by its definition; without one it matters
+ * only where all guests together would not fit on one host. */
+static bool memory_known(const struct sim_world *w, int guest)
+{
+    uint64_t sum = 0;
+    for (unsigned g = 0; g < w->nguests; g++)
+        sum += w->config->guests[g].memory_kib;
+    return w->config->guests[guest].config_path || sum <= w->setup->host_memory_kib;
+}
+
 /* Ops on guests and on the world as a whole. False: it is about a host. */
 static bool do_world(struct sim_world *w, const struct sim_op *op, bool undo)
 {
@@ -307,6 +317,14 @@ static void do_host(struct sim_world *w, struct sim_host *h, const struct sim_op
         h->files[op->guest] = ++w->definitions[op->guest];
         sim_daemon_define(w, h, op->guest, true);
         break;
+    case SIM_OP_CONFIG:
+        if (op->guest < 0 || w->config->nrules)
+            break; /* rules name guests by their place in the file */
+        if (!undo && !memory_known(w, op->guest))
+            break;
+        h->unregistered[op->guest] = !undo;
+        sim_daemon_reconfigure(w, h);
+        break;
     case SIM_OP_DISK_LOST:
         h->disk_lost = !undo;
         break;
@@ -425,6 +443,10 @@ static void heal_host(struct sim_world *w, struct sim_host *h)
     h->forced.times = 0;
     h->cs_frozen = false;
     sim_journal_fail(w, h, false);
+    if (h->own) {
+        memset(h->unregistered, 0, sizeof(h->unregistered));
+        sim_daemon_reconfigure(w, h);
+    }
     if (h->hung)
         sim_hang(w, h, false);
     if (h->stuck)

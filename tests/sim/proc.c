@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -125,6 +126,11 @@ static void carry_out(struct sim_world *w, struct sim_host *h, const struct ha_a
     case HA_ACT_DEFINITION:
         SIM_LOG(w, "%s is to have definition %u of %s", h->name, a->u.definition.hash.b[1],
                 a->u.definition.guest);
+        break;
+    case HA_ACT_CONFIG: /* the files themselves are not simulated: it is taken, some time later */
+        SIM_LOG(w, "%s is to have configuration %02x", h->name, a->u.config.file.b[0]);
+        sim_schedule(w, w->now + sim_delay(w, SIM_MS(1), SIM_MS(400)), SIM_EV_TAKEN, h->i,
+                     h->daemon_life, a->u.config.changes[0].at);
         break;
     case HA_ACT_INVENTORY:
         sim_inventory_soon(w, h);
@@ -270,6 +276,12 @@ static void tell(struct sim_world *w, struct sim_host *h, const struct sim_news 
         memcpy(definition.guest, w->guests[news->guest].name, HA_NAME_MAX);
         e.u.definition = &definition;
         break;
+    case HA_EV_CONFIG:
+        e.u.config = &h->own->config;
+        break;
+    case HA_EV_CONFIG_TAKEN:
+        e.u.taken.at = news->id;
+        break;
     case HA_EV_SHUTDOWN:
         e.u.shutdown.limit_ms = (ha_ms)news->id;
         break;
@@ -279,7 +291,6 @@ static void tell(struct sim_world *w, struct sim_host *h, const struct sim_news 
     case HA_EV_TICK:
     case HA_EV_KEEPER:
     case HA_EV_INVENTORY:
-    case HA_EV_CONFIG:
     case HA_EV_TRANSFER: /* shows only */
         assert(!"not news");
     }
@@ -321,6 +332,35 @@ void sim_daemon_define(struct sim_world *w, struct sim_host *h, int guest, bool 
                                        .guest = guest,
                                        .id = h->files[guest],
                                        .flag = fresh});
+}
+
+void sim_daemon_reconfigure(struct sim_world *w, struct sim_host *h)
+{
+    struct sim_own *own = calloc(1, sizeof(*own));
+    assert(own);
+    own->config = *w->config;
+    own->config.guests = calloc(w->nguests + 1, sizeof(*own->config.guests));
+    assert(own->config.guests);
+    own->config.nguests = 0;
+    for (unsigned g = 0; g < w->nguests; g++) {
+        own->config.hash = own->config.hash * 31 + !h->unregistered[g];
+        if (!h->unregistered[g])
+            own->config.guests[own->config.nguests++] = w->config->guests[g];
+    }
+    own->next = h->own;
+    h->own = own;
+    SIM_LOG(w, "%s configuration has %zu guests", h->name, own->config.nguests);
+    sim_daemon_news(w, h, &(struct sim_news){.type = HA_EV_CONFIG});
+}
+
+void sim_daemon_done(struct sim_host *h)
+{
+    while (h->own) {
+        struct sim_own *own = h->own;
+        h->own = own->next;
+        free(own->config.guests);
+        free(own);
+    }
 }
 
 /* What has queued up is read in one go; then the newest of what is not queued. */
@@ -377,8 +417,8 @@ static size_t list_copies(struct sim_world *w, const struct sim_host *h, struct 
     size_t n = 0;
     for (unsigned k = 0; k < SIM_COPIES_MAX; k++) {
         const struct sim_copy *c = &h->copies[k];
-        if (!c->id)
-            continue;
+        if (!c->id || (!c->inc && h->unregistered[c->guest]))
+            continue; /* what carries no tag of ours is known by the configuration only */
         struct ha_copy *to = &ret_copies[n++];
         *to = (struct ha_copy){.inc = c->inc,
                                .mig = c->mig,
@@ -487,7 +527,7 @@ void sim_daemon_start(struct sim_world *w, struct sim_host *h)
                     .fresh_cluster = sim_uuid(w),
                     .marks = h->marks,
                     .nmarks = h->nmarks,
-                    .config = w->config},
+                    .config = h->own ? &h->own->config : w->config},
     };
     step(w, h, &e);
     for (unsigned g = 0; g < w->nguests; g++)
@@ -546,6 +586,10 @@ void sim_daemon_command(struct sim_world *w, struct sim_host *h, enum ha_command
     strncpy(r->guest, guest, sizeof(r->guest) - 1);
     strncpy(r->host, host, sizeof(r->host) - 1);
     strncpy(r->text, text, sizeof(r->text) - 1);
+    if (command == HA_CMD_CONFIG) /* `text` of the file that is here, into one of its own */
+        snprintf(r->text, sizeof(r->text), "%s %016llx %032llx", text,
+                 (unsigned long long)(h->own ? h->own->config.hash : w->config->hash),
+                 (unsigned long long)++w->config_files);
     strncpy(r->who, "root", sizeof(r->who) - 1);
     SIM_LOG(w, "%s command %d %s %s %s (client %llu)", h->name, (int)command, guest, host, text,
             (unsigned long long)r->client);

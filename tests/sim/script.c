@@ -90,6 +90,8 @@ static const struct verb {
     {"disk-all-back", SIM_OP_DISK_ALL, true, "", 0},
     {"disk-slow", SIM_OP_DISK_SLOW, false, "ht", 0},
     {"disk-fast", SIM_OP_DISK_SLOW, true, "h", 0},
+    {"config-without", SIM_OP_CONFIG, false, "hg", 0},
+    {"config-with", SIM_OP_CONFIG, true, "hg", 0},
 };
 
 struct named {
@@ -136,6 +138,8 @@ static const struct named commands[] = {{"init", HA_CMD_INIT},
                                         {"freeze", HA_CMD_FREEZE},
                                         {"thaw", HA_CMD_THAW},
                                         {"chair", HA_CMD_CHAIR},
+                                        {"config", HA_CMD_CONFIG},
+                                        {"restart", HA_CMD_RESTART},
                                         {NULL, 0}};
 
 /* ------------------------------------------------------------------------------------- words */

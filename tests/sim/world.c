@@ -226,6 +226,7 @@ struct sim_world *sim_world_free(struct sim_world *w)
         struct sim_host *h = &w->hosts[i];
         h->ha = ha_free(h->ha);
         free(h->outq);
+        sim_daemon_done(h);
         free(h->dq);
         sim_journal_done(h);
     }
@@ -312,6 +313,10 @@ static void dispatch_daemon(struct sim_world *w, struct sim_host *h, const struc
     case SIM_EV_LOOKED:
         if (alive)
             sim_daemon_looked(w, h);
+        break;
+    case SIM_EV_TAKEN:
+        if (alive)
+            sim_daemon_news(w, h, &(struct sim_news){.type = HA_EV_CONFIG_TAKEN, .id = e->a});
         break;
     default:
         break;

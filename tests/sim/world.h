@@ -65,6 +65,7 @@ enum sim_event_type {
     SIM_EV_KEEPER_START,
     SIM_EV_DAEMON_START,
     SIM_EV_JOIN,  /* the daemon joins its group */
+    SIM_EV_TAKEN, /* it has changed its configuration file, or not; a: by which fact */
     SIM_EV_PLAN,  /* a: index of an op << 1 | undo */
     SIM_EV_CHECK, /* what is checked now and then */
     SIM_EV_FOUND, /* an operator founds the cluster */
@@ -130,6 +131,12 @@ struct sim_news {
 };
 
 /* ----------------------------------------------------------------------------------- hypervisor */
+
+/* A configuration of one host, which has not all guests. Kept to the end: news may refer to it. */
+struct sim_own {
+    struct sim_own *next;
+    struct ha_config config;
+};
 
 struct sim_copy {
     uint32_t id; /* 0: free */
@@ -291,6 +298,8 @@ struct sim_host {
     struct sim_work works[SIM_WORKS_MAX];
     uint64_t memory_kib;
     uint8_t files[SIM_GUESTS_MAX]; /* version of a guest's configuration file; 0: none here */
+    bool unregistered[SIM_GUESTS_MAX]; /* this host's configuration does not have the guest */
+    struct sim_own *own;               /* the latest such configuration first; NULL: as the world's */
     bool inv_event, inv_unknown, inv_wait;
     struct {
         bool known;
@@ -407,7 +416,8 @@ struct sim_device {
     X(DISK_LOST, "disk-lost")                                                                      \
     X(DISK_ALL, "disk-all-lost")                                                                   \
     X(DISK_SLOW, "disk-slow")                                                                      \
-    X(SICK, "guest-sick")
+    X(SICK, "guest-sick")                                                                          \
+    X(CONFIG, "config-without")
 
 enum sim_op_kind {
 #define X(name, text) SIM_OP_##name,
@@ -520,6 +530,7 @@ struct sim_world {
     bool needs_alarm;    /* a life that a device had called off came back */
     bool device_trouble; /* a fence ended without success */
     uint8_t definitions[SIM_GUESTS_MAX]; /* newest version of the guest's file anywhere */
+    uint64_t config_files; /* made by commands so far */
     bool mig_news;       /* this step said something about a migration */
     uint64_t disturbed, open_mark;
     sim_us closed_since;
@@ -604,6 +615,9 @@ void sim_daemon_kill(struct sim_world *w, struct sim_host *h, bool host_died);
 void sim_daemon_stuck(struct sim_world *w, struct sim_host *h, bool stuck);
 void sim_daemon_join(struct sim_world *w, struct sim_host *h);
 void sim_daemon_news(struct sim_world *w, struct sim_host *h, const struct sim_news *news);
+/* The host's configuration file is changed, by h->unregistered, and its daemon told to read it. */
+void sim_daemon_reconfigure(struct sim_world *w, struct sim_host *h);
+void sim_daemon_done(struct sim_host *h);
 /* The daemon reads a guest's configuration file; `fresh`: an operator has just changed it. */
 void sim_daemon_define(struct sim_world *w, struct sim_host *h, int guest, bool fresh);
 void sim_daemon_tick(struct sim_world *w, struct sim_host *h);

@@ -49,6 +49,7 @@ static const struct {
     {HA_FACT_ABORT, {NO, NO, NO, HA_GUEST_RUNNING, NO}},
     {HA_FACT_RECALL, {NO, NO, HA_GUEST_RUNNING, NO, NO}},
     {HA_FACT_PREEMPT, {NO, NO, HA_GUEST_RUNNING, NO, NO}},
+    {HA_FACT_RESTART, {NO, NO, HA_GUEST_RUNNING, NO, NO}},
 };
 
 static int expected_host(enum ha_host_state state, int kind)

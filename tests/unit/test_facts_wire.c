@@ -74,7 +74,7 @@ static struct ha_fact full(enum ha_fact_kind kind)
         f.level = 7;
         f.how = 3;
         snprintf(f.name, sizeof(f.name), "operator");
-    } else if (kind >= HA_FACT_FREEZE && kind <= HA_FACT_CHAIR) {
+    } else if (kind >= HA_FACT_FREEZE && kind <= HA_FACT_CONFIG) {
         f.host = 4;
         f.boot = uuid_of('b', 4);
         f.inc = UINT64_MAX - 1;
@@ -213,6 +213,9 @@ static struct ha_facts large_state(size_t nguests)
     facts.looking = !facts.frozen;
     facts.froze_at = 1ULL << 40;
     facts.thaw_at = 5;
+    facts.config_file = uuid_of('f', 1);
+    for (unsigned i = 0; i < HA_CONFIG_CHANGES; i++)
+        facts.config_changes[i] = (struct ha_config_change){100 - i, UINT64_MAX - i};
     facts.guests = calloc(nguests, sizeof(*facts.guests));
     assert_non_null(facts.guests);
     facts.nguests = facts.guests_size = nguests;
@@ -262,6 +265,10 @@ static void assert_same_state(const struct ha_facts *a, const struct ha_facts *b
     ha_put_done(&y);
     assert_true(a->frozen == b->frozen && a->looking == b->looking &&
                 a->froze_at == b->froze_at && a->thaw_at == b->thaw_at);
+    assert_true(ha_uuid_eq(&a->config_file, &b->config_file));
+    for (size_t i = 0; i < HA_CONFIG_CHANGES; i++)
+        assert_true(a->config_changes[i].at == b->config_changes[i].at &&
+                    a->config_changes[i].from == b->config_changes[i].from);
     assert_int_equal(a->nguests, b->nguests);
     for (size_t i = 0; i < a->nguests; i++) {
         const struct ha_guest_fact *g = &a->guests[i], *h = &b->guests[i];

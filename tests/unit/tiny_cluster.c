@@ -332,6 +332,7 @@ static void carry_out(struct tiny *t, struct tiny_host *h, const struct ha_actio
         break;
     case HA_ACT_DEFINITION:
     case HA_ACT_PROBE:
+    case HA_ACT_CONFIG:
         break;
     case HA_ACT_INVENTORY:
         push_inventory(t, h);

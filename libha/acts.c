@@ -457,6 +457,9 @@ static void act_lapsed(struct ha *ha, uint32_t i, const struct ha_guest_fact *g)
     if (l->have && l->copy.inc && l->copy.state != HA_COPY_DYING)
         destroy(ha, i, g, HA_RELEASE_LEASE);
     bool member = ha->stable_known && ha_settled(ha) && ha->inventory && !l->unsure;
+    /* Who has looked says what it has seen, with a lease or without one (scenario hand-no-lease). */
+    if (l->have && !l->copy.inc && member && HA_GUARD(ha, HAND_LAPSED))
+        act_stranger(ha, i, g);
     if (!l->have && member && ha->orders.disk == HA_DISK_ON && !ha_disk_ok(ha))
         give_back(ha, i);
 }

@@ -72,7 +72,8 @@
     X(FREEZE_DISK,      "it is decided while frozen that the disk is needed")                      \
     X(THAW_ARMED,       "a host that was frozen counts as armed although it did not say so")       \
     X(THAW_LOOK,        "guests are started after a thaw before everybody looked round")           \
-    X(KNOWN_GUEST,      "a host is believed about a guest that its configuration does not know")
+    X(KNOWN_GUEST,      "a host is believed about a guest that its configuration does not know")  \
+    X(HAND_LAPSED,      "a host without a lease keeps to itself what was started there by hand")
 /* clang-format on */
 
 enum ha_mutant {

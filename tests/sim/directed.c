@@ -115,8 +115,9 @@ const struct sim_directed sim_directed[] = {
     {"prepared", "PREPARED", 3, 1, false, "ds", true, "10s cmd host1 move g1 @not-g1 live\n30s end\n"},
     {"goodbye", "DISARM_EMPTY", 3, 3, false, "ds", false,
      /* it owns nothing any more, but the worker of a move that was called off is still at it */
-     "9s driver host2 receive hang x9 for 60s\n10s cmd host1 move g1 host2 live\n"
-     "10s cmd host1 move g2 host2 live\n10s cmd host1 move g3 host2 live\n"
+     "6s cmd host1 move g3 host1 live\n9s driver host2 receive hang x9 for 60s\n"
+     "10s cmd host1 move g1 host2 live\n10s cmd host1 move g2 host2 live\n"
+     "10s cmd host1 move g3 host2 live\n"
      "11s cmd host1 move-cancel g1\n11s cmd host1 move-cancel g2\n11s cmd host1 move-cancel g3\n"
      "11s shutdown host2 for 40s\n70s end\n"},
     {"quorum-gained", "HOLD_OFF", 3, 2, false, "ds", true,
@@ -215,6 +216,10 @@ const struct sim_directed sim_directed[] = {
      "15s hand-start host3 g1\n20s cmd host1 thaw\n90s end\n"},
     {"unknown-by-hand", "KNOWN_GUEST", 3, 1, false, "ds", true,
      "0s config-without host2 g1\n3s hand-start host2 g1\n40s config-with host2 g1\n90s end\n"},
+    {"hand-no-lease", "HAND_LAPSED", 3, 1, true, "p", true,
+     /* its host has lost the disk, and with it the lease: it has looked all the same */
+     "10s cmd host1 disable g1\n40s disk-lost host2 for 60s\n62s hand-start host2 g1\n"
+     "70s cmd host1 enable g1\n130s end\n"},
     {"no-quorum", "QUORUM", 3, 2, false, "ds", true,
      "10s quorum-flip @chair for 20s\n12s guest-crash g1\n13s cmd host1 stop g2\n50s end\n"},
     {"diskless", "DISK_LEASE DISK_WAIT", 2, 1, true, "p", true,

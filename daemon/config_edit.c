@@ -85,8 +85,7 @@ static int doc_read(struct doc *doc, const char *text, size_t len, struct ha_err
     if (errors.n == 0)
         free(loader.path);
     xvm_config_errors_done(&errors);
-    assert(r != 0 || doc->at != NULL);
-    return r;
+    return r < 0 ? r : doc->at != NULL ? 0 : -ENOMEM;
 }
 
 static const char *line_of(const struct doc *doc, unsigned line)

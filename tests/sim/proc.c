@@ -271,7 +271,10 @@ static void tell(struct sim_world *w, struct sim_host *h, const struct sim_news 
         break;
     case HA_EV_DEFINITION:
         definition = (struct ha_definition){.hash = {{(uint8_t)(news->guest + 1), (uint8_t)news->id}},
-                                            .need_kib = w->setup->need_kib[news->guest],
+                                            .need_kib =
+                                                w->setup->need_kib[news->guest]
+                                                    ? w->setup->need_kib[news->guest]
+                                                    : w->guests[news->guest].config->memory_kib,
                                             .fresh = news->flag};
         memcpy(definition.guest, w->guests[news->guest].name, HA_NAME_MAX);
         e.u.definition = &definition;

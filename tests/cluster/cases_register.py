@@ -156,7 +156,10 @@ def case_guest_add_host_away(room):
     assert c.where("shop1") and c.where("shop2")
     # Again, and its file is edited while it is away: it stays as it is, and everybody says so.
     third.power_cut()
-    wait_until("it to be lost", lambda: all(c.where(g) != "host3" for g in c.guests), 60)
+    # What is new is started once it is certain that it runs nowhere by hand.
+    wait_until("it to be dead", lambda: any(
+        h["name"] == "host3" and h["state"] == "dead"
+        for h in (c.status(first) or {"hosts": []})["hosts"]), 60)
     c.ctl(second, "guest", "add", fragment(c, "shop3: {memory: 64M, priority: 930}\n"), "--wait")
     edited = read(c, third) + "# by hand\n"
     c.write_config(third, edited)

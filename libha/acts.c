@@ -364,6 +364,17 @@ static void act_target(struct ha *ha, uint32_t i, const struct ha_guest_fact *g)
     start_op(ha, i, HA_OP_RECEIVE, g, g->mig_inc);
 }
 
+/* What was started by hand and has ended has its backends open still: until they are closed, the guest
+ * must not be started elsewhere. For tagged copies that is told otherwise. */
+static void tell_remains(struct ha *ha, uint32_t i)
+{
+    struct ha_local *l = &ha->locals[i];
+    if (l->copy.inc || !HA_GUARD(ha, HAND_REMAINS))
+        return;
+    l->told_copy = true;
+    tell(ha, i, HA_TELL_COPY, 0, 0, HA_COPY_DYING);
+}
+
 /* Rule 13. */
 static void act_stranger(struct ha *ha, uint32_t i, const struct ha_guest_fact *g)
 {
@@ -458,8 +469,11 @@ static void act_lapsed(struct ha *ha, uint32_t i, const struct ha_guest_fact *g)
         destroy(ha, i, g, HA_RELEASE_LEASE);
     bool member = ha->stable_known && ha_settled(ha) && ha->inventory && !l->unsure;
     /* Who has looked says what it has seen, with a lease or without one (scenario hand-no-lease). */
-    if (l->have && !l->copy.inc && member && HA_GUARD(ha, HAND_LAPSED))
+    if (l->have && !l->copy.inc && member && HA_GUARD(ha, HAND_LAPSED)) {
         act_stranger(ha, i, g);
+        if (l->copy.state == HA_COPY_DYING)
+            tell_remains(ha, i);
+    }
     if (!l->have && member && ha->orders.disk == HA_DISK_ON && !ha_disk_ok(ha))
         give_back(ha, i);
 }
@@ -493,8 +507,12 @@ static void act_guest(struct ha *ha, uint32_t i)
         return;
     }
     bool dying = l->have && l->copy.state == HA_COPY_DYING;
-    if (dying && HA_GUARD(ha, BACKENDS_STOPPED))
+    if (!s)
+        return; /* a guest whose registration is not stable is nobody's yet */
+    if (dying && HA_GUARD(ha, BACKENDS_STOPPED)) {
+        tell_remains(ha, i);
         return;
+    }
     bool have = l->have && !dying;
     if (c && c->by_mig && have && c->inc == l->copy.inc && is_me(ha, c->owner, &c->boot)) {
         act_owned(ha, i, c);
@@ -595,6 +613,9 @@ static void tell_host(struct ha *ha)
                         .mig = ha->config->hash,
                         .how = ha_host_flags(ha),
                         .look = ha->look_index};
+    /* A copy that was seen after the report is told when the log is settled, and not before that look. */
+    if (!ha->stable_known || !ha_settled(ha))
+        t.look = ha->host_told.look;
     if (ha_disk_ok(ha))
         t.boot = ha->disk_id;
     bool disk =
@@ -680,5 +701,6 @@ void ha_tells_reset(struct ha *ha)
     ha_stops_reset(ha);
     ha->leaving_told = false;
     ha->knows_due = true;
+    ha->knows_told = false;
     ha->bound_told = 0;
 }

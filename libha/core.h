@@ -65,6 +65,7 @@ struct ha_local {
     struct ha_tell told; /* last tell in this epoch, not to repeat it */
     bool told_valid;
     struct ha_uuid def_said; /* definition that the shell was asked to have */
+    bool in_report;   /* and that was so when this host reported for this epoch */
     bool in_look;     /* a look has ended since its guest is in the configuration (register.c) */
     bool told_copy;   /* the others know of a copy here that is not ours to keep */
     char error[HA_TEXT_MAX];
@@ -318,7 +319,8 @@ struct ha {
     ha_ms config_since;    /* this configuration is in use since */
     bool config_looked;    /* and the driver has looked with it */
     bool knows_due;        /* the others are to hear which guests are in it */
-    bool knows_said;       /* they have heard something */
+    bool knows_told;       /* they have heard something in this epoch */
+    bool knows_said;       /* or in an earlier one */
     uint64_t config_said;  /* change of the file that the shell was asked for; 0: none */
     uint64_t config_taken; /* and the latest that it is done with */
 
@@ -550,6 +552,7 @@ void ha_knows_config(struct ha *ha); /* and now it is */
 void ha_knows_looked(struct ha *ha); /* a look has ended */
 /* It is ours by adoption, not tagged yet, and would not be seen here. i < ha->nlocals. */
 bool ha_knows_unseen(const struct ha *ha, uint32_t guest, const struct ha_guest_fact *g);
+void ha_knows_reported(struct ha *ha); /* this host's report is made now */
 void ha_knows_tell(struct ha *ha);
 void ha_knows_deliver(struct ha *ha, struct ha_member *m, struct ha_get *get);
 /* It has yet to say which guests it knows. */

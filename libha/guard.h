@@ -73,6 +73,7 @@
     X(THAW_ARMED,       "a host that was frozen counts as armed although it did not say so")       \
     X(THAW_LOOK,        "guests are started after a thaw before everybody looked round")           \
     X(KNOWN_GUEST,      "a host is believed about a guest that its configuration does not know")  \
+    X(HAND_REMAINS,     "what is left of a copy that was started by hand is kept quiet")          \
     X(HAND_LAPSED,      "a host without a lease keeps to itself what was started there by hand")
 /* clang-format on */
 

@@ -19,6 +19,11 @@
 
 /* ------------------------------------------------------------------------ who knows which guest */
 
+static bool known(const struct ha *ha, uint32_t i)
+{
+    return ha_guest_config(ha, i) && (ha->config_looked || ha->locals[i].in_look);
+}
+
 /* What the looks so far say is kept for the guests that are in the old and in the new one. */
 void ha_knows_before(struct ha *ha)
 {
@@ -46,30 +51,40 @@ void ha_knows_looked(struct ha *ha)
 
 bool ha_knows_unseen(const struct ha *ha, uint32_t i, const struct ha_guest_fact *g)
 {
-    bool known = ha_guest_config(ha, i) && (ha->config_looked || ha->locals[i].in_look);
     return g->state == HA_GUEST_STARTING && g->by_adopt && g->owner == ha->self &&
-           ha_uuid_eq(&g->boot, &ha->boot) && !known && HA_GUARD(ha, KNOWN_GUEST);
+           ha_uuid_eq(&g->boot, &ha->boot) && !known(ha, i) && HA_GUARD(ha, KNOWN_GUEST);
 }
 
-/* Behind everything that was told of copies: who hears it has heard of those. */
+void ha_knows_reported(struct ha *ha)
+{
+    for (uint32_t i = 0; i < ha->nlocals; i++)
+        ha->locals[i].in_report = known(ha, i);
+}
+
+/* Behind everything that was told of copies: who hears it has heard of those. What was known when this
+ * host reported for this epoch is told as soon as that opens; a copy that was seen later is told only
+ * when the log is settled, and so is this (the simulator's seed 940236). */
 void ha_knows_tell(struct ha *ha)
 {
-    /* It waits for nothing to be stable: who is in the epoch has its log, and is asked soon. */
+    bool settled = ha->stable_known && ha_settled(ha), later = false;
     if (!ha->knows_due || (!ha->config_looked && !ha->knows_said) || ha->fetching ||
-        !ha_may_tell(ha))
+        !ha_may_tell(ha) || (ha->knows_told && !settled))
         return;
     size_t n = ha->nlocals < ha->ndesks ? ha->nlocals : ha->ndesks;
     uint8_t bits[HA_GUESTS_MAX / 8] = {0};
-    for (uint32_t i = 0; i < n; i++)
-        if (ha_guest_config(ha, i) && (ha->config_looked || ha->locals[i].in_look))
+    for (uint32_t i = 0; i < n; i++) {
+        bool now = known(ha, i) && (settled || ha->locals[i].in_report);
+        later |= known(ha, i) && !now;
+        if (now)
             bits[i / 8] |= (uint8_t)(1 << i % 8);
+    }
     struct ha_put put = ha_msg_new(ha, HA_MSG_KNOWS);
     ha_put_epoch(&put, ha->e);
     ha_put_u32(&put, (uint32_t)n);
     ha_put_bytes(&put, bits, (n + 7) / 8);
     ha_send(ha, &put);
-    ha->knows_due = false;
-    ha->knows_said = true;
+    ha->knows_due = later;
+    ha->knows_told = ha->knows_said = true;
 }
 
 void ha_knows_deliver(struct ha *ha, struct ha_member *m, struct ha_get *get)

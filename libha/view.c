@@ -347,6 +347,7 @@ static void report_send(struct ha *ha)
         .how = ha_host_flags(ha),
         .look = ha->look_index};
     ha->disk_said = false; /* a report does not tell of the disk */
+    ha_knows_reported(ha);
     do {
         struct ha_msg_report r = own_report(ha);
         struct ha_put copies = {0};

@@ -216,6 +216,10 @@ const struct sim_directed sim_directed[] = {
      "15s hand-start host3 g1\n20s cmd host1 thaw\n90s end\n"},
     {"unknown-by-hand", "KNOWN_GUEST", 3, 1, false, "ds", true,
      "0s config-without host2 g1\n3s hand-start host2 g1\n40s config-with host2 g1\n90s end\n"},
+    {"hand-remains", "HAND_REMAINS", 3, 1, false, "ds", true,
+     /* a daemon that begins reports before it has looked */
+     "10s cmd host1 disable g1\n20s hand-start host2 g1\n29s backends-slow host2 9s for 20s\n"
+     "30s guest-killed g1\n30100ms daemon-kill host2 for 200ms\n31s cmd host1 enable g1\n80s end\n"},
     {"hand-no-lease", "HAND_LAPSED", 3, 1, true, "p", true,
      /* its host has lost the disk, and with it the lease: it has looked all the same */
      "10s cmd host1 disable g1\n40s disk-lost host2 for 60s\n62s hand-start host2 g1\n"

@@ -207,13 +207,16 @@ static int on_open(struct builder *b, enum xvm_node_kind kind, const yaml_char_t
 
 static void on_close(struct builder *b, const yaml_event_t *event)
 {
-    struct xvm_node *node = b->stack[--b->depth];
+    struct xvm_node *node = b->depth > 0 ? b->stack[--b->depth] : NULL;
+    struct xvm_node *in = b->depth > 0 ? b->stack[b->depth - 1] : NULL;
 
-    node->open = false; /* NOLINT(clang-analyzer-core.NullDereference) */
+    if (node == NULL)
+        return; /* libyaml has an opening event for each closing one */
+    node->open = false;
     if (node->flow)
         reach(node, line_before(event));
-    if (b->depth > 0)
-        reach(b->stack[b->depth - 1], node->last_line);
+    if (in != NULL)
+        reach(in, node->last_line);
 }
 
 static int on_event(struct builder *b, const yaml_event_t *event)

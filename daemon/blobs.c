@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "../libha/wire.h"
+#include "fd_io.h"
 #include "util.h"
 
 struct xvm_blobs {
@@ -123,28 +124,13 @@ static int read_at(int dir_fd, const char *name, size_t most, void **ret_bytes, 
     return 0;
 }
 
-static int write_all(int fd, const char *at, size_t len)
-{
-    while (len > 0) {
-        ssize_t n = write(fd, at, len);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return n < 0 ? -errno : -EIO;
-        at += n;
-        len -= (size_t)n;
-    }
-    return 0;
-}
-
 static int write_at(int dir_fd, const char *name, const void *bytes, size_t len)
 {
     int fd = openat(dir_fd, "new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600), r;
 
     if (fd < 0)
         return -errno;
-    r = write_all(fd, bytes, len);
+    r = xvm_write_all(fd, bytes, len);
     if (r == 0 && fsync(fd) < 0)
         r = -errno;
     close(fd);

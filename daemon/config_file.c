@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "config.h"
+#include "fd_io.h"
 
 enum { FILE_MAX = 8 * 1024 * 1024 };
 
@@ -71,21 +72,6 @@ static void copy_attributes(const char *from, int to)
     }
 }
 
-static int write_all(int fd, const char *bytes, size_t len)
-{
-    while (len > 0) {
-        ssize_t n = write(fd, bytes, len);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return n < 0 ? -errno : -EIO;
-        bytes += n;
-        len -= (size_t)n;
-    }
-    return 0;
-}
-
 /* Owner before permissions: who gets the file must not be able to read what is not for him. */
 static int write_like(const char *real, const char *temp, const void *bytes, size_t len)
 {
@@ -104,7 +90,7 @@ static int write_like(const char *real, const char *temp, const void *bytes, siz
     if (r == 0 && fchmod(fd, st.st_mode & 07777) < 0)
         r = -errno;
     if (r == 0)
-        r = write_all(fd, bytes, len);
+        r = xvm_write_all(fd, bytes, len);
     if (r == 0 && fsync(fd) < 0)
         r = -errno;
     if (close(fd) < 0 && r == 0)

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fd_io.h"
 #include "guest_files.h"
 #include "util.h"
 
@@ -214,18 +215,10 @@ int xvm_definitions_facts(const struct xvm_definitions *definitions, const char 
     return r;
 }
 
-static int write_durably(int fd, const char *bytes, size_t len)
+static int write_durably(int fd, const void *bytes, size_t len)
 {
-    while (len) {
-        ssize_t n = write(fd, bytes, len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return n < 0 ? -errno : -EIO;
-        bytes += n;
-        len -= (size_t)n;
-    }
-    return fsync(fd) < 0 ? -errno : 0;
+    int r = xvm_write_all(fd, bytes, len);
+    return r == 0 && fsync(fd) < 0 ? -errno : r;
 }
 
 static int replace(const struct xvm_definitions *definitions, const char *path, const void *bytes,

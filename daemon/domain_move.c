@@ -16,26 +16,13 @@
 
 #include "definitions.h"
 #include "driver.h"
+#include "fd_io.h"
 #include "util.h"
 
 #define MAGIC "XVMHA1 "
 enum { HEAD = 16 };
 
 /* -------------------------------------------------------------------------------- the channel */
-
-static int write_all(int fd, const char *data, size_t n)
-{
-    while (n) {
-        ssize_t r = write(fd, data, n);
-        if (r < 0 && errno == EINTR)
-            continue;
-        if (r <= 0)
-            return r < 0 ? -errno : -EIO;
-        data += r;
-        n -= (size_t)r;
-    }
-    return 0;
-}
 
 /* Waits until something can be read, or a SIGTERM came. */
 static int wait_readable(const struct domain_worker *w)
@@ -115,9 +102,9 @@ static int send_head(struct domain_worker *w, const struct xvm_domain *d)
     all = json ? json_dumps(json, JSON_COMPACT) : NULL;
     if (all && strlen(all) <= XVM_DEFINITION_MAX) {
         snprintf(head, sizeof(head), MAGIC "%08zx\n", strlen(all));
-        r = write_all(o->channel, head, HEAD);
+        r = xvm_write_all(o->channel, head, HEAD);
         if (!r)
-            r = write_all(o->channel, all, strlen(all));
+            r = xvm_write_all(o->channel, all, strlen(all));
     }
     json_decref(json);
     free(all);
@@ -306,7 +293,7 @@ static int receive_image(struct domain_worker *w, libxl_domain_config *config)
     record.domid = domid;
     (void)xvm_record_write(w->dir, &record); /* the tag says the same */
     char complete = XVM_CHANNEL_COMPLETE;
-    (void)write_all(o->channel, &complete, 1); /* if the source is gone, so much the more */
+    (void)xvm_write_all(o->channel, &complete, 1); /* if the source is gone, so much the more */
     return domain_say(w, XVM_WORKER_OK, "domain %" PRIu32 " received", domid);
 }
 
@@ -322,7 +309,7 @@ int domain_receive(struct domain_worker *w)
     int r = may_receive(w);
     if (r)
         return r;
-    r = write_all(o->channel, &ready, 1);
+    r = xvm_write_all(o->channel, &ready, 1);
     if (!r)
         json = read_head(w, &r);
     if (!json)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The process driver's files of a guest on its host, and its locks. */
 #include "guest_files.h"
+#include "fd_io.h"
 #include "pidfd.h"
 
 #include <ctype.h>
@@ -121,20 +122,6 @@ int xvm_text_read(int dir, const char *file, char *buf, size_t size)
     return e;
 }
 
-static int write_all(int fd, const char *data, size_t n)
-{
-    while (n) {
-        ssize_t r = write(fd, data, n);
-        if (r < 0 && errno == EINTR)
-            continue;
-        if (r <= 0)
-            return r < 0 ? -errno : -EIO;
-        data += r;
-        n -= (size_t)r;
-    }
-    return 0;
-}
-
 int xvm_text_replace(int dir, const char *file, const char *text)
 {
     char tmp[64];
@@ -142,7 +129,7 @@ int xvm_text_replace(int dir, const char *file, const char *text)
     int fd = openat(dir, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return -errno;
-    int r = write_all(fd, text, strlen(text));
+    int r = xvm_write_all(fd, text, strlen(text));
     close(fd);
     if (!r && renameat(dir, tmp, dir, file) < 0)
         r = -errno;

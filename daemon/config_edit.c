@@ -132,8 +132,8 @@ static struct region region_of(const struct doc *doc, const struct xvm_node *key
 {
     struct region r = {.key = key->line, .indent = key->column - 1};
 
-    r.last = value->line >= key->line && value->last_line > key->line ? value->last_line
-                                                                       : key->line;
+    r.last =
+        value->line >= key->line && value->last_line > key->line ? value->last_line : key->line;
     r.first = key->line;
     while (r.first > 1 && first_of(doc, r.first - 1) == '#' &&
            indent_of(doc, r.first - 1) == r.indent && r.indent > 0)
@@ -233,11 +233,13 @@ static int read_file(struct doc *doc, const char *text, size_t len, struct ha_er
     root = doc->tree.root;
     guests = guests_of(doc);
     if (root == NULL || root->kind != XVM_NODE_MAP || root->flow)
-        return refuse(ret_error, -EINVAL, "the configuration is not written as `key: value` lines: "
-                                          "edit it by hand, then `xvmhactl reload`");
+        return refuse(ret_error, -EINVAL,
+                      "the configuration is not written as `key: value` lines: "
+                      "edit it by hand, then `xvmhactl reload`");
     if (guests != NULL && guests->flow && guests->nitems > 0)
-        return refuse(ret_error, -EINVAL, "`guests` is written in braces: write each guest on "
-                                          "lines of its own, then it can be edited by command");
+        return refuse(ret_error, -EINVAL,
+                      "`guests` is written in braces: write each guest on "
+                      "lines of its own, then it can be edited by command");
     return 0;
 }
 
@@ -369,8 +371,8 @@ static unsigned put_head(FILE *to, const struct doc *doc, unsigned *ret_last)
     unsigned indent = root->column - 1;
 
     if (guests != NULL && guests->nitems > 0) {
-        struct region r = region_of(doc, guests->items[guests->nitems - 2],
-                                    guests->items[guests->nitems - 1]);
+        struct region r =
+            region_of(doc, guests->items[guests->nitems - 2], guests->items[guests->nitems - 1]);
 
         put_lines(to, doc, 1, r.last);
         *ret_last = r.last;
@@ -466,8 +468,12 @@ static int find_guest(struct doc *doc, const char *file, size_t len, const char 
     return 0;
 }
 
-int xvm_edit_remove(const char *file, size_t len, const char *guest, struct xvm_edit *ret_edit,
-                    struct ha_error *ret_error)
+/* A text made from what the file says of one guest. */
+static int edit_guest(const char *file, size_t len, const char *guest,
+                      void (*put)(FILE *to, const struct doc *doc, const struct region *lines),
+                      int (*right)(const struct doc *doc, const char *guest, struct xvm_edit *edit,
+                                   struct ha_error *ret_error),
+                      struct xvm_edit *ret_edit, struct ha_error *ret_error)
 {
     struct xvm_edit edit = {.nguests = 1};
     struct region lines = {0};
@@ -480,19 +486,36 @@ int xvm_edit_remove(const char *file, size_t len, const char *guest, struct xvm_
     if (r == 0 && (to = open_memstream(&edit.text, &edit.len)) == NULL)
         r = refuse(ret_error, -ENOMEM, "out of memory");
     if (r == 0) {
-        put_lines(to, &doc, 1, lines.first - 1);
-        put_lines(to, &doc, lines.last + 1, doc.nlines);
+        put(to, &doc, &lines);
         r = take(to, &edit, ret_error);
         snprintf(edit.guest, sizeof(edit.guest), "%s", guest);
     }
     if (r == 0)
-        r = check(&doc, guest, NULL, &edit, ret_error);
+        r = right(&doc, guest, &edit, ret_error);
     doc_done(&doc);
     if (r == 0)
         *ret_edit = edit;
     else
         free(edit.text);
     return r;
+}
+
+static void put_others(FILE *to, const struct doc *doc, const struct region *lines)
+{
+    put_lines(to, doc, 1, lines->first - 1);
+    put_lines(to, doc, lines->last + 1, doc->nlines);
+}
+
+static int check_without(const struct doc *doc, const char *guest, struct xvm_edit *edit,
+                         struct ha_error *ret_error)
+{
+    return check(doc, guest, NULL, edit, ret_error);
+}
+
+int xvm_edit_remove(const char *file, size_t len, const char *guest, struct xvm_edit *ret_edit,
+                    struct ha_error *ret_error)
+{
+    return edit_guest(file, len, guest, put_others, check_without, ret_edit, ret_error);
 }
 
 /* Alone it must say what it says in the file. */
@@ -513,30 +536,13 @@ static int check_export(const struct doc *doc, const char *guest, struct xvm_edi
     return r;
 }
 
+static void put_guest(FILE *to, const struct doc *doc, const struct region *lines)
+{
+    put_shifted(to, doc, lines->first, lines->last, -(int)lines->indent);
+}
+
 int xvm_edit_export(const char *file, size_t len, const char *guest, struct xvm_edit *ret_edit,
                     struct ha_error *ret_error)
 {
-    struct xvm_edit edit = {.nguests = 1};
-    struct region lines = {0};
-    struct doc doc;
-    FILE *to = NULL;
-    int r;
-
-    *ret_error = (struct ha_error){0};
-    r = find_guest(&doc, file, len, guest, &lines, ret_error);
-    if (r == 0 && (to = open_memstream(&edit.text, &edit.len)) == NULL)
-        r = refuse(ret_error, -ENOMEM, "out of memory");
-    if (r == 0) {
-        put_shifted(to, &doc, lines.first, lines.last, -(int)lines.indent);
-        r = take(to, &edit, ret_error);
-        snprintf(edit.guest, sizeof(edit.guest), "%s", guest);
-    }
-    if (r == 0)
-        r = check_export(&doc, guest, &edit, ret_error);
-    doc_done(&doc);
-    if (r == 0)
-        *ret_edit = edit;
-    else
-        free(edit.text);
-    return r;
+    return edit_guest(file, len, guest, put_guest, check_export, ret_edit, ret_error);
 }

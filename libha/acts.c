@@ -380,8 +380,10 @@ static void act_stranger(struct ha *ha, uint32_t i, const struct ha_guest_fact *
 {
     struct ha_local *l = &ha->locals[i];
     const struct ha_copy *c = &l->copy;
-    if (c->state == HA_COPY_DYING)
+    if (c->state == HA_COPY_DYING) {
+        tell_remains(ha, i);
         return;
+    }
     bool leftover = c->inc && c->inc < g->inc;
     if (leftover && c->state == HA_COPY_SUSPENDED && g->state == HA_GUEST_ARRIVED)
         return; /* a committed source: until the target told running or failed */
@@ -469,11 +471,8 @@ static void act_lapsed(struct ha *ha, uint32_t i, const struct ha_guest_fact *g)
         destroy(ha, i, g, HA_RELEASE_LEASE);
     bool member = ha->stable_known && ha_settled(ha) && ha->inventory && !l->unsure;
     /* Who has looked says what it has seen, with a lease or without one (scenario hand-no-lease). */
-    if (l->have && !l->copy.inc && member && HA_GUARD(ha, HAND_LAPSED)) {
+    if (l->have && !l->copy.inc && member && HA_GUARD(ha, HAND_LAPSED))
         act_stranger(ha, i, g);
-        if (l->copy.state == HA_COPY_DYING)
-            tell_remains(ha, i);
-    }
     if (!l->have && member && ha->orders.disk == HA_DISK_ON && !ha_disk_ok(ha))
         give_back(ha, i);
 }

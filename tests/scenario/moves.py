@@ -8,11 +8,12 @@
 Writes each cell of the table as a scenario and has RUNNER run it, with all of the simulator's
 invariants. `--table` prints what is expected as the table in doc/architecture.md.
 """
-import argparse
 import os
 import subprocess
 import sys
-import tempfile
+
+sys.dont_write_bytecode = True
+import cells  # noqa: E402
 
 # When: a line of the log. The guest moves from host2 to host3; host1 coordinates.
 PHASES = {
@@ -79,7 +80,8 @@ def table():
         print("| " + words.ljust(width) + " | " + " | ".join(cells) + " |")
 
 
-def run(runner, folder, phase, failure, log):
+def run(runner, folder, cell, log):
+    phase, failure = cell
     name = f"{phase}-{failure}"
     os.mkdir(f"{folder}/{name}")
     cluster, script = story(phase, failure)
@@ -96,31 +98,8 @@ def run(runner, folder, phase, failure, log):
 
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    p.add_argument("runner", nargs="?")
-    p.add_argument("--table", action="store_true")
-    p.add_argument("--log", action="store_true")
-    p.add_argument("cells", nargs="*")
-    args = p.parse_args()
-    if args.table:
-        table()
-        return 0
-    if not args.runner:
-        p.error("which runner?")
-    passed = failed = 0
-    with tempfile.TemporaryDirectory() as folder:
-        for phase in PHASES:
-            for failure in FAILURES:
-                name = f"{phase}-{failure}"
-                if args.cells and name not in args.cells:
-                    continue
-                if run(args.runner, folder, phase, failure, args.log):
-                    passed += 1
-                else:
-                    failed += 1
-                    print(f"FAIL {name}: expected {expected(phase, failure)}")
-    print(f"moves: {passed} passed, {failed} failed")
-    return 1 if failed or not passed else 0
+    names = {f"{p}-{f}": (p, f) for p in PHASES for f in FAILURES}
+    return cells.main(__doc__, "moves", names, run, lambda c: expected(*c), table)
 
 
 if __name__ == "__main__":

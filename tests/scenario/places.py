@@ -12,11 +12,12 @@ expected as the table in doc/architecture.md.
 The guests: `a`, and where a rule needs one its partner `b`. Others fill hosts up: `full…` is more
 important than `a`, `low…` is less. For rules over racks host1 and host2 are rack a, the others rack b.
 """
-import argparse
 import os
 import subprocess
 import sys
-import tempfile
+
+sys.dont_write_bytecode = True
+import cells  # noqa: E402
 
 REASONS = ("failover", "evacuation", "preemption")
 
@@ -256,36 +257,15 @@ def table():
     print("| rule | " + " | ".join(REASONS) + " |")
     print("|" + "---|" * (len(REASONS) + 1))
     for row in dict.fromkeys(r for r, _ in CELLS):
-        cells = [CELLS.get((row, reason), ("",))[0] for reason in REASONS]
-        print(f"| {row} | " + " | ".join(cells) + " |")
+        ends = [CELLS.get((row, reason), ("",))[0] for reason in REASONS]
+        print(f"| {row} | " + " | ".join(ends) + " |")
 
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    p.add_argument("runner", nargs="?")
-    p.add_argument("--table", action="store_true")
-    p.add_argument("--log", action="store_true")
-    p.add_argument("cells", nargs="*")
-    args = p.parse_intermixed_args()
     for make in (apart_and_together, over_racks, single_guests, freedom):
         make()
-    if args.table:
-        table()
-        return 0
-    if not args.runner:
-        p.error("which runner?")
-    passed = failed = 0
-    with tempfile.TemporaryDirectory() as folder:
-        for name in CELLS:
-            if args.cells and "/".join(name) not in args.cells:
-                continue
-            if run(args.runner, folder, name, args.log):
-                passed += 1
-            else:
-                failed += 1
-                print(f"FAIL {'/'.join(name)}: expected: {CELLS[name][0]}")
-    print(f"places: {passed} passed, {failed} failed")
-    return 1 if failed or not passed else 0
+    return cells.main(__doc__, "places", {"/".join(c): c for c in CELLS}, run,
+                      lambda c: CELLS[c][0], table)
 
 
 if __name__ == "__main__":

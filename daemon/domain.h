@@ -129,9 +129,12 @@ void domain_kill_models(uint32_t domid);
 /* Reads the guest's definition. 0, or a negative errno with a sentence in `why`. */
 int domain_config_read(struct domain_worker *w, const char *path, libxl_domain_config *ret_config,
                        char why[static HA_TEXT_MAX]);
-/* Puts name, UUID (unless zero), tag and reactions in their places. */
+/* Puts name, UUID (unless zero), tag and reactions in their places; for a domain that is to be made
+ * here (guest is not NULL), plain block devices get xvm-ha-block as their hotplug script. */
 void domain_config_own(libxl_domain_config *config, const char *name, const struct ha_uuid *uuid,
                        const char *guest, uint64_t inc, uint64_t mig);
+/* Takes that script out again: another host may not have it. */
+void domain_config_plain(libxl_domain_config *config);
 int domain_define(const struct domain_options *options);
 int domain_check(const struct domain_options *options);
 /* Whether kernel, disks and the like are here; false: not, `why` names the first that is not. */

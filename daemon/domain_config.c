@@ -81,6 +81,45 @@ static libxl_key_value_list tag_of(const char *guest, uint64_t inc, uint64_t mig
     return list;
 }
 
+#define BLOCK_SCRIPT XVM_LIBEXEC_DIR "/xvm-ha-block"
+
+static bool ours(const char *script)
+{
+    return script && strcmp(script, BLOCK_SCRIPT) == 0;
+}
+
+void domain_config_plain(libxl_domain_config *config)
+{
+    for (int i = 0; i < config->num_disks; i++)
+        if (ours(config->disks[i].script)) {
+            free(config->disks[i].script);
+            config->disks[i].script = NULL;
+        }
+}
+
+/* A disk that is a block device of this host gets our script: Xen's takes some fifty processes for
+ * what that does in one, while a guest that moves stands still. For HVM libxl would not let the
+ * device model open a disk that has a script, and for a boot loader it would attach it to dom0. */
+static void quick_disks(libxl_domain_config *config)
+{
+    struct stat st;
+    domain_config_plain(config);
+    if (config->c_info.type == LIBXL_DOMAIN_TYPE_HVM || config->b_info.bootloader ||
+        access(BLOCK_SCRIPT, X_OK) < 0)
+        return;
+    for (int i = 0; i < config->num_disks; i++) {
+        libxl_device_disk *d = &config->disks[i];
+        bool here = !d->script && !d->backend_domid && !d->backend_domname && !d->is_cdrom;
+        bool raw = d->format == LIBXL_DISK_FORMAT_RAW &&
+                   (d->backend == LIBXL_DISK_BACKEND_UNKNOWN || d->backend == LIBXL_DISK_BACKEND_PHY);
+        if (!here || !raw || !d->pdev_path || stat(d->pdev_path, &st) < 0 || !S_ISBLK(st.st_mode))
+            continue;
+        d->script = strdup(BLOCK_SCRIPT);
+        if (!d->script)
+            abort();
+    }
+}
+
 void domain_config_own(libxl_domain_config *config, const char *name, const struct ha_uuid *uuid,
                        const char *guest, uint64_t inc, uint64_t mig)
 {
@@ -92,8 +131,10 @@ void domain_config_own(libxl_domain_config *config, const char *name, const stru
     if (uuid)
         memcpy(libxl_uuid_bytearray(&config->c_info.uuid), uuid->b, sizeof(uuid->b));
     libxl_key_value_list_dispose(&config->c_info.xsdata);
-    if (guest)
+    if (guest) {
         config->c_info.xsdata = tag_of(guest, inc, mig);
+        quick_disks(config);
+    }
     /* Nobody but us reacts to the end of a guest. */
     config->on_poweroff = LIBXL_ACTION_ON_SHUTDOWN_DESTROY;
     config->on_reboot = LIBXL_ACTION_ON_SHUTDOWN_DESTROY;

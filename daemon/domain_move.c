@@ -90,8 +90,10 @@ static int send_head(struct domain_worker *w, const struct xvm_domain *d)
     char uuid[37], mig[24], head[HEAD + 1], *text = NULL, *all = NULL;
     int r = -EIO;
     libxl_domain_config_init(&config);
-    if (libxl_retrieve_domain_configuration(w->xl, d->domid, &config, NULL) == 0)
+    if (libxl_retrieve_domain_configuration(w->xl, d->domid, &config, NULL) == 0) {
+        domain_config_plain(&config);
         text = libxl_domain_config_to_json(w->xl, &config);
+    }
     libxl_domain_config_dispose(&config);
     json_t *inner = text ? json_loads(text, 0, NULL) : NULL;
     snprintf(mig, sizeof(mig), "%" PRIu64, o->mig);

@@ -509,7 +509,7 @@ static void test_receive_without_image(void **state)
     struct world *w = *state;
     struct host *h = &w->hosts[1];
     int fd = connect_test(h);
-    assert_int_equal(finish(h, begin(h, HA_OP_RECEIVE, 7, 9, 0, 600)), HA_RESULT_FAILED);
+    assert_int_equal(finish(h, begin(h, HA_OP_RECEIVE, 7, 9, 0, 3000)), HA_RESULT_FAILED);
     assert_null(look(h));
     close(fd);
     assert_int_equal(run(h, HA_OP_RECEIVE, 7, 9), HA_RESULT_FAILED); /* no channel at all */

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* `xvmhactl plan` and `why`: what the planner would do, and why, with the cluster as it is or with
- * one in a file. Touches nothing; the planning is done here, not in the daemon. */
+/* `xvmhactl plan`: what the planner would do, and why, with the cluster as it is or with one in a file. Touches nothing; the planning is done here, not in the daemon. */
 #include <string.h>
 #include <time.h>
 
@@ -185,14 +184,15 @@ static void put_text(const struct ctl *ctl, const struct ha_plan *plan, int why)
         if (plan->place[why] == (int32_t)h)
             continue;
         ha_plan_why_not(plan, (uint32_t)why, h, text, sizeof(text));
-        snprintf(line, sizeof(line), "  not on %s", text);
-        ctl_put_wrapped(ctl, STYLE_PLAIN, line, 0, 4);
+        snprintf(line, sizeof(line), "not on %s", text);
+        fputs("  ", stdout);
+        ctl_put_wrapped(ctl, STYLE_PLAIN, line, 2, 4);
     }
 }
 
 /* --------------------------------------------------------------------------------- the command */
 
-static int bad(const struct ctl *ctl, int code, const char *text)
+int ctl_plan_bad(const struct ctl *ctl, int code, const char *text)
 {
     if (ctl->json) {
         json_t *answer = json_pack("{s:s}", "error", text);
@@ -204,12 +204,12 @@ static int bad(const struct ctl *ctl, int code, const char *text)
     return code;
 }
 
-static int unknown(const struct ctl *ctl, const char *what, const char *name)
+int ctl_plan_unknown(const struct ctl *ctl, const char *what, const char *name)
 {
     char text[160];
 
     snprintf(text, sizeof(text), "there is no %s `%.80s`", what, name);
-    return bad(ctl, CTL_UNKNOWN, text);
+    return ctl_plan_bad(ctl, CTL_UNKNOWN, text);
 }
 
 /* What --down, --drain and --add change; *ret_why: the guest of --why. */
@@ -222,7 +222,7 @@ static int apply(const struct ctl *ctl, struct plan_file *file, int *ret_why)
             int host = plan_file_host(file, hosts[k]->word[i]);
 
             if (host < 0)
-                return unknown(ctl, "host", hosts[k]->word[i]);
+                return ctl_plan_unknown(ctl, "host", hosts[k]->word[i]);
             file->hosts[host].state = k == 0 ? HA_PLAN_DOWN : HA_PLAN_DRAIN;
         }
     }
@@ -230,11 +230,11 @@ static int apply(const struct ctl *ctl, struct plan_file *file, int *ret_why)
         int guest = plan_file_guest(file, ctl->add.word[i]);
 
         if (guest < 0)
-            return unknown(ctl, "guest", ctl->add.word[i]);
+            return ctl_plan_unknown(ctl, "guest", ctl->add.word[i]);
         file->guests[guest].run = true;
     }
     *ret_why = ctl->why != NULL ? plan_file_guest(file, ctl->why) : -1;
-    return ctl->why != NULL && *ret_why < 0 ? unknown(ctl, "guest", ctl->why) : CTL_OK;
+    return ctl->why != NULL && *ret_why < 0 ? ctl_plan_unknown(ctl, "guest", ctl->why) : CTL_OK;
 }
 
 static int64_t now_us(clockid_t clock)
@@ -245,9 +245,7 @@ static int64_t now_us(clockid_t clock)
     return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
-/* The instance of the file, or of the live cluster. CTL_OK, or an exit code after a complaint. To
- * be plan_file_done() in any case. */
-static int get_instance(const struct ctl *ctl, struct plan_file *file)
+int ctl_plan_instance(const struct ctl *ctl, struct plan_file *file)
 {
     char error[400];
     json_t *answer = NULL;
@@ -256,14 +254,14 @@ static int get_instance(const struct ctl *ctl, struct plan_file *file)
     *file = (struct plan_file){0};
     if (ctl->file != NULL)
         return plan_file_read(file, ctl->file, error, sizeof(error)) < 0
-                   ? bad(ctl, CTL_FAILED, error)
+                   ? ctl_plan_bad(ctl, CTL_FAILED, error)
                    : CTL_OK;
     r = ctl_call(ctl, "org.xvmha.Instance", NULL, &answer);
     if (r != CTL_OK)
         return r;
     r = plan_file_take(file, json_incref(json_object_get(answer, "instance")), error,
                        sizeof(error)) < 0
-            ? bad(ctl, CTL_FAILED, error)
+            ? ctl_plan_bad(ctl, CTL_FAILED, error)
             : CTL_OK;
     json_decref(answer);
     return r;
@@ -274,7 +272,7 @@ int ctl_plan(struct ctl *ctl, const struct ctl_command *command, char **args, in
     struct plan_file file;
     struct ha_plan *plan = NULL;
     struct took took = {0};
-    int why = -1, r = get_instance(ctl, &file);
+    int why = -1, r = ctl_plan_instance(ctl, &file);
 
     (void)command;
     (void)args;
@@ -284,7 +282,7 @@ int ctl_plan(struct ctl *ctl, const struct ctl_command *command, char **args, in
     took.elapsed_us -= now_us(CLOCK_MONOTONIC);
     took.cpu_us -= now_us(CLOCK_PROCESS_CPUTIME_ID);
     if (r == CTL_OK && ha_plan_make(&file.in, &plan) < 0)
-        r = bad(ctl, CTL_FAILED, "out of memory");
+        r = ctl_plan_bad(ctl, CTL_FAILED, "out of memory");
     took.elapsed_us += now_us(CLOCK_MONOTONIC);
     took.cpu_us += now_us(CLOCK_PROCESS_CPUTIME_ID);
     if (plan != NULL && ctl->json)
@@ -292,119 +290,6 @@ int ctl_plan(struct ctl *ctl, const struct ctl_command *command, char **args, in
     else if (plan != NULL)
         put_text(ctl, plan, why);
     ha_plan_free(plan);
-    plan_file_done(&file);
-    return r;
-}
-
-/* ---------------------------------------------------------------------------------------- why */
-
-static const json_t *named(const json_t *list, const char *name)
-{
-    const json_t *item;
-    size_t i;
-
-    json_array_foreach(list, i, item)
-    {
-        if (strcmp(ctl_string(item, "name"), name) == 0)
-            return item;
-    }
-    return NULL;
-}
-
-/* Why not on that host: what is wrong with the host itself comes first. */
-static void why_not(const struct ha_plan *plan, const json_t *hosts, uint32_t guest, uint32_t host,
-                    char *text, size_t size)
-{
-    const json_t *h = named(hosts, plan->in->hosts[host].name);
-    const char *condition = ctl_string(h, "condition"), *why = ctl_string(h, "why");
-    bool well = strcmp(condition, "online") == 0 && !ctl_bool(h, "quarantined") &&
-                ctl_string(h, "maintenance")[0] == '\0';
-
-    if (h == NULL || well)
-        ha_plan_why_not(plan, guest, host, text, size);
-    else
-        snprintf(text, size, "%s: %s%s%s", plan->in->hosts[host].name,
-                 ctl_bool(h, "quarantined")                       ? "quarantined"
-                 : ctl_string(h, "maintenance")[0] != '\0' ? ctl_string(h, "maintenance")
-                                                           : condition,
-                 why[0] != '\0' ? ": " : "", why);
-}
-
-/* The first sentence: what the cluster knows of the guest, or where the planner wants it. */
-static void why_here(const struct ha_plan *plan, const json_t *guest, uint32_t g, char *text,
-                     size_t size)
-{
-    const char *why = ctl_string(guest, "why"), *host = ctl_string(guest, "host");
-    bool waits = strcmp(ctl_string(guest, "condition"), "blocked") == 0 ||
-                 strcmp(ctl_string(guest, "condition"), "preempted") == 0;
-    char plans[HA_TEXT_MAX];
-
-    ha_plan_why_here(plan, g, plans, sizeof(plans));
-    if (waits && plan->in->guests[g].run)
-        snprintf(text, size, "does not run: %s", plans);
-    else if (why[0] != '\0')
-        snprintf(text, size, "%s%s%s: %s", ctl_string(guest, "condition"),
-                 host[0] != '\0' ? " on " : "", host, why);
-    else
-        snprintf(text, size, "%s", plans);
-}
-
-static void put_why(const struct ctl *ctl, const struct ha_plan *plan, const json_t *status,
-                    uint32_t g)
-{
-    const char *name = plan->in->guests[g].name;
-    const json_t *guest = named(json_object_get(status, "guests"), name);
-    const json_t *hosts = json_object_get(status, "hosts");
-    json_t *answer = json_object(), *elsewhere = json_array();
-    char text[HA_TEXT_MAX * 2];
-    int32_t here = plan->in->guests[g].on;
-
-    why_here(plan, guest, g, text, sizeof(text));
-    json_object_set_new(answer, "guest", json_string(name));
-    json_object_set_new(answer, "host", json_string(ctl_string(guest, "host")));
-    json_object_set_new(answer, "condition", json_string(ctl_string(guest, "condition")));
-    json_object_set_new(answer, "here", json_string(text));
-    json_object_set_new(answer, "elsewhere", elsewhere);
-    if (!ctl->json) {
-        ctl_put(ctl, STYLE_BOLD, name);
-        ctl_put(ctl, STYLE_PLAIN, ": ");
-        ctl_put_wrapped(ctl, STYLE_PLAIN, text, (int)strlen(name) + 2, 2);
-    }
-    for (uint32_t h = 0; h < plan->in->nhosts; h++) {
-        char line[HA_TEXT_MAX * 2 + 16];
-
-        if (here == (int32_t)h || (here < 0 && plan->place[g] == (int32_t)h))
-            continue;
-        why_not(plan, hosts, g, h, text, sizeof(text));
-        json_array_append_new(elsewhere, json_string(text));
-        snprintf(line, sizeof(line), "  not on %s", text);
-        if (!ctl->json)
-            ctl_put_wrapped(ctl, STYLE_PLAIN, line, 0, 4);
-    }
-    if (ctl->json)
-        ctl_print_json(answer);
-    json_decref(answer);
-}
-
-int ctl_why(struct ctl *ctl, const struct ctl_command *command, char **args, int nargs)
-{
-    struct plan_file file;
-    struct ha_plan *plan = NULL;
-    json_t *status = NULL;
-    int r = get_instance(ctl, &file), guest = -1;
-
-    (void)command;
-    (void)nargs;
-    if (r == CTL_OK)
-        r = ctl_call(ctl, "org.xvmha.Status", NULL, &status);
-    if (r == CTL_OK && (guest = plan_file_guest(&file, args[0])) < 0)
-        r = unknown(ctl, "guest", args[0]);
-    if (r == CTL_OK && ha_plan_make(&file.in, &plan) < 0)
-        r = bad(ctl, CTL_FAILED, "out of memory");
-    if (plan != NULL)
-        put_why(ctl, plan, status, (uint32_t)guest);
-    ha_plan_free(plan);
-    json_decref(status);
     plan_file_done(&file);
     return r;
 }

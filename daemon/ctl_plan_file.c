@@ -325,22 +325,22 @@ static int read_hosts(struct reader *r)
 
 /* ------------------------------------------------------------------------------------- guests */
 
-static int read_allowed(struct reader *r, const json_t *object, uint64_t *allowed)
+/* null: all of them. What is not there leaves *bits. */
+static int read_host_bits(struct reader *r, const json_t *object, const char *key, uint64_t *bits)
 {
     const json_t *list;
-    int e = get_list(r, object, "allowed", true, &list);
+    int e = get_list(r, object, key, true, &list);
 
-    *allowed = UINT64_MAX;
-    if (e < 0 || list == NULL)
+    if (e < 0 || json_object_get(object, key) == NULL)
         return e;
-    *allowed = 0;
+    *bits = list == NULL ? UINT64_MAX : 0;
     for (size_t i = 0; i < json_array_size(list); i++) {
         int host = 0;
 
-        e = host_number(r, "allowed", json_array_get(list, i), &host);
+        e = host_number(r, key, json_array_get(list, i), &host);
         if (e < 0)
             return e;
-        *allowed |= UINT64_C(1) << host;
+        *bits |= UINT64_C(1) << host;
     }
     return 0;
 }
@@ -389,7 +389,7 @@ static int read_guest(struct reader *r, size_t i, const json_t *object)
     static const char *const members[] = {"name",   "memory_mib", "vcpus",   "priority",
                                           "on",     "want",       "allowed", "prefer",
                                           "labels", "move",       "keep",    "memory_kib",
-                                          "content", NULL};
+                                          "content", "may",        "unaware", NULL};
     static const char *const wants[] = {"run", "stop", NULL};
     static const char *const moves[] = {"live", "normal", NULL};
     struct ha_plan_guest *guest = &r->file->guests[i];
@@ -398,6 +398,7 @@ static int read_guest(struct reader *r, size_t i, const json_t *object)
     int want = 0, move = 0;
     int e = take_name(r, "guests", i, object, r->file->guest_index, &guest->name);
 
+    guest->allowed = UINT64_MAX;
     if (e < 0 || (e = only(r, object, members)) < 0 ||
         (e = get_int(r, object, "memory_mib", 1, (json_int_t)1 << 30, &memory)) < 0 ||
         (e = get_int(r, object, "vcpus", 0, 1 << 20, &vcpus)) < 0 ||
@@ -407,7 +408,9 @@ static int read_guest(struct reader *r, size_t i, const json_t *object)
         (e = get_bool(r, object, "keep", &guest->keep)) < 0 ||
         (e = get_bool(r, object, "content", &guest->content)) < 0 ||
         (e = read_on(r, object, &guest->on)) < 0 ||
-        (e = read_allowed(r, object, &guest->allowed)) < 0 ||
+        (e = read_host_bits(r, object, "allowed", &guest->allowed)) < 0 ||
+        (e = read_host_bits(r, object, "may", &guest->may)) < 0 ||
+        (e = read_host_bits(r, object, "unaware", &guest->unaware)) < 0 ||
         (e = read_prefer(r, object, guest)) < 0)
         return e;
     if ((e = get_memory(r, object, memory, 1, &guest->memory_kib)) < 0)

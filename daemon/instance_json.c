@@ -22,16 +22,16 @@ static json_t *host_json(const struct ha_plan_instance *in, size_t h)
 }
 
 /* null: every host. */
-static json_t *allowed_json(const struct ha_plan_instance *in, uint64_t allowed)
+static json_t *host_list_json(const struct ha_plan_instance *in, uint64_t hosts)
 {
     uint64_t all = in->nhosts >= 64 ? UINT64_MAX : (UINT64_C(1) << in->nhosts) - 1;
     json_t *list;
 
-    if ((allowed & all) == all)
+    if ((hosts & all) == all)
         return json_null();
     list = json_array();
     for (size_t h = 0; h < in->nhosts; h++) {
-        if (allowed >> h & 1)
+        if (hosts >> h & 1)
             json_array_append_new(list, xvm_json_text(in->hosts[h].name));
     }
     return list;
@@ -57,14 +57,15 @@ static json_t *guest_json(const struct ha_plan_instance *in, const struct ha_pla
 
     for (size_t i = 0; i < g->nneeds; i++)
         json_array_append_new(needs, xvm_json_text(in->labels[g->needs[i]].name));
-    return json_pack("{s:o, s:I, s:I, s:I, s:o, s:s, s:o, s:o, s:o, s:s, s:b, s:b}", "name",
+    return json_pack("{s:o, s:I, s:I, s:I, s:o, s:s, s:o, s:o, s:o, s:s, s:b, s:b, s:o, s:o}", "name",
                      xvm_json_text(g->name), "memory_kib", (json_int_t)g->memory_kib, "vcpus",
                      (json_int_t)g->vcpus, "priority", (json_int_t)g->priority, "on",
                      g->on >= 0 ? xvm_json_text(in->hosts[g->on].name) : json_null(), "want",
-                     g->run ? "run" : "stop", "allowed", allowed_json(in, g->allowed), "prefer",
+                     g->run ? "run" : "stop", "allowed", host_list_json(in, g->allowed), "prefer",
                      prefer_json(in, g), "labels", needs, "move",
                      g->move == HA_PLAN_MOVE_LIVE ? "live" : "normal", "keep", g->keep,
-                     "content", g->content);
+                     "content", g->content, "may", host_list_json(in, g->may ? g->may : g->allowed),
+                     "unaware", host_list_json(in, g->unaware));
 }
 
 static json_t *rule_json(const struct ha_plan_instance *in, const struct ha_plan_rule *rule)

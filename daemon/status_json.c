@@ -300,7 +300,7 @@ static json_t *guest_json(struct status *st, size_t i)
         st->guests_on[owner - st->hosts]++;
     note_guest(st, &g, condition);
     return json_pack("{s:o, s:s, s:s, s:o, s:o, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:I, s:i, "
-                     "s:I, s:I, s:s, s:s, s:I, s:o, s:o}",
+                     "s:I, s:I, s:s, s:s, s:I, s:o, s:o, s:b, s:s}",
                      "name", xvm_json_text(g.name), "condition", condition, "state",
                      ha_guest_state_name(g.state), "host", node_name(st, g.owner), "target",
                      node_name(st, g.target), "managed", g.managed, "external", g.external,
@@ -311,7 +311,8 @@ static json_t *guest_json(struct status *st, size_t i)
                      (json_int_t)g.memory_kib, "restarts", (json_int_t)g.restarts, "health",
                      ha_health_name(g.health), "stop_phase", ha_stop_phase_name(g.stop),
                      "stop_left_ms", (json_int_t)g.stop_left_ms, "transfer",
-                     transfer_json(g.transfer), "why", xvm_json_text(g.why));
+                     transfer_json(g.transfer), "why", xvm_json_text(g.why), "unplaced", g.unplaced,
+                     "gave_way", g.gave_way != NULL ? g.gave_way : "");
 }
 
 static json_t *head_json(const struct status *st, const struct ha_config *config)

@@ -612,6 +612,8 @@ struct ha_guest_status {
     unsigned restarts;
     bool recalled;  /* is being stopped, to start on another host */
     bool preempted; /* was stopped, or is being stopped, to make room; starts again by itself */
+    const char *gave_way; /* preempted: for which guest; NULL: for none in particular */
+    bool unplaced;        /* it waits for a place: the planner knows more */
     enum ha_health health;
     enum ha_stop_phase stop;
     ha_ms stop_left_ms; /* of that phase */

@@ -246,8 +246,10 @@ static void put_guest(const struct ha *ha, const struct ha_facts *facts, uint32_
                                 .priority = l->priorities[i],
                                 .on = outcome(facts, g, c && c->external, l),
                                 .run = should_run(ha, facts, i)};
-    uint64_t not_there = l->closed | ignorant(l, i);
-    p->allowed = allowed(facts, c) & ~not_there;
+    p->may = allowed(facts, c);
+    p->unaware = ignorant(l, i);
+    uint64_t not_there = l->closed | p->unaware;
+    p->allowed = p->may & ~not_there;
     p->content = ha->config->placement.failback == HA_FAILBACK_MAINTENANCE && !g->home;
     put_wishes(ha, facts, i, l, p);
     if (p->on >= 0 && (!ha_guest_settled(ha, facts, i) || !c || c->external)) {
@@ -257,7 +259,7 @@ static void put_guest(const struct ha *ha, const struct ha_facts *facts, uint32_
         p->allowed = UINT64_C(1) << p->on;
         return;
     }
-    if (p->on >= 0 && (not_there >> p->on & 1) && (allowed(facts, c) >> p->on & 1))
+    if (p->on >= 0 && (not_there >> p->on & 1) && (p->may >> p->on & 1))
         p->allowed |= UINT64_C(1) << p->on;
     p->needs = c ? c->needs : NULL;
     p->nneeds = c ? c->nneeds : 0;

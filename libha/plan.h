@@ -57,6 +57,10 @@ struct ha_plan_guest {
     bool content;     /* never moved for weak rules and preferences */
     enum ha_plan_move move;
     uint64_t allowed;      /* hosts, as bits */
+    /* For texts only. `allowed` may be less than the configuration says, for a host takes none now, or
+     * something is under way that holds the guest where it is. 0: no less. */
+    uint64_t may;
+    uint64_t unaware;      /* hosts whose configuration does not have the guest, as bits */
     const uint32_t *needs; /* labels a host must have, as indices */
     size_t nneeds;
     const struct ha_plan_preference *prefer;
@@ -186,10 +190,11 @@ int ha_plan_make(const struct ha_plan_instance *in, struct ha_plan **ret_plan);
 struct ha_plan *ha_plan_free(struct ha_plan *plan);
 
 /* Texts for people. `why_here`: why the guest is (to be) where it is. `why_not`: why it is not to
- * run on that host. `why_unplaced`: why nowhere, and what would change it. */
+ * run on that host; true: nothing but the choice of another host is against that one.
+ * `why_unplaced`: why nowhere, and what would change it. */
 void ha_plan_why_action(const struct ha_plan *plan, size_t action, char *ret_text, size_t size);
 void ha_plan_why_here(const struct ha_plan *plan, uint32_t guest, char *ret_text, size_t size);
-void ha_plan_why_not(const struct ha_plan *plan, uint32_t guest, uint32_t host, char *ret_text,
+bool ha_plan_why_not(const struct ha_plan *plan, uint32_t guest, uint32_t host, char *ret_text,
                      size_t size);
 void ha_plan_why_unplaced(const struct ha_plan *plan, uint32_t guest, char *ret_text, size_t size);
 /* Why not one host failure more is tolerated, and what would help. */

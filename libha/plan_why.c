@@ -200,7 +200,15 @@ static bool cpus_short(const struct ha_plan *plan, uint32_t guest, uint32_t host
            used > (uint64_t)plan->in->vcpus_per_cpu * plan->in->hosts[host].cpus;
 }
 
-void ha_plan_why_not(const struct ha_plan *plan, uint32_t guest, uint32_t host, char *ret_text,
+static void say_rule(const struct ha_plan *plan, const struct ha_plan_rule *rule, uint32_t partner,
+                     uint32_t host, char *text, size_t size)
+{
+    ha_say(text, size, "%s: a rule keeps it %s %s, which runs on %s", host_name(plan, (int32_t)host),
+           rule->kind == HA_PLAN_APART ? "apart from" : "together with",
+           guest_name(plan, (int32_t)partner), host_name(plan, plan->place[partner]));
+}
+
+bool ha_plan_why_not(const struct ha_plan *plan, uint32_t guest, uint32_t host, char *ret_text,
                      size_t size)
 {
     const struct ha_plan_host *h = &plan->in->hosts[host];
@@ -210,19 +218,17 @@ void ha_plan_why_not(const struct ha_plan *plan, uint32_t guest, uint32_t host, 
     if (h->state != HA_PLAN_UP) {
         ha_say(ret_text, size, "%s: %s", h->name,
                h->state == HA_PLAN_DOWN ? "is down" : "is to be emptied");
-    } else if (!(g->allowed >> host & 1)) {
+    } else if (!((g->may ? g->may : g->allowed) >> host & 1)) {
         ha_say(ret_text, size, "%s: is not among its allowed hosts", h->name);
+    } else if (g->unaware >> host & 1) {
+        ha_say(ret_text, size,
+               "%s: its configuration does not have it: `xvmhactl config diff %s`, then `xvmhactl "
+               "config push`", h->name, h->name);
     } else if (missing_label(plan, guest, host)) {
         ha_say(ret_text, size, "%s: has no `%s`, which it needs", h->name,
                missing_label(plan, guest, host));
     } else if ((rule = rule_against(plan, guest, host, &partner)) != NULL) {
-        if (rule->kind == HA_PLAN_APART)
-            ha_say(ret_text, size, "%s: a rule keeps it apart from %s, which runs on %s", h->name,
-                   guest_name(plan, (int32_t)partner), host_name(plan, plan->place[partner]));
-        else
-            ha_say(ret_text, size, "%s: a rule keeps it together with %s, which runs on %s",
-                   h->name, guest_name(plan, (int32_t)partner),
-                   host_name(plan, plan->place[partner]));
+        say_rule(plan, rule, partner, host, ret_text, size);
     } else if (free_kib(plan, host) < g->memory_kib) {
         say_no_room(plan, guest, host, ret_text, size);
     } else if (cpus_short(plan, guest, host)) {
@@ -230,7 +236,9 @@ void ha_plan_why_not(const struct ha_plan *plan, uint32_t guest, uint32_t host, 
                h->name, g->vcpus, plan->in->vcpus_per_cpu);
     } else {
         ha_say(ret_text, size, "%s: would do, too", h->name);
+        return true;
     }
+    return false;
 }
 
 void ha_plan_why_here(const struct ha_plan *plan, uint32_t guest, char *ret_text, size_t size)

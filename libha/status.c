@@ -368,16 +368,39 @@ static void why_free(const struct ha *ha, const struct ha_guest_fact *g, uint32_
                ha_host_name(ha, ha_knows_missing(ha, i)), ha_host_name(ha, ha_knows_missing(ha, i)));
     else if (ha_shown(ha)->looking)
         ha_say(r->why, size, "was frozen: it is started once every host has looked what runs there");
-    else if (g->preempted)
+    else if ((r->unplaced = g->preempted))
         ha_say(r->why, size,
                "stopped for want of room%s%s; it starts again when there is some: `xvmhactl why %s`",
                gave_way(ha, g) ? ", for the sake of " : "", gave_way(ha, g) ? gave_way(ha, g) : "", g->name);
     else if (i < ha->ndesks && ha->now < ha->desks[i].not_before)
         ha_say(r->why, size, "it failed; tried again in %lu s",
                (unsigned long)((ha->desks[i].not_before - ha->now + 999) / 1000));
-    else if (!ha_order_why(ha, ha_shown(ha), i, ha->now, r->why, size))
+    else if ((r->unplaced = !ha_order_why(ha, ha_shown(ha), i, ha->now, r->why, size)))
         ha_say(r->why, size,
                "no host can take it now: `xvmhactl why %s` says why, and what would help", g->name);
+}
+
+static bool can_be_fenced(const struct ha *ha, const struct ha_host_fact *h)
+{
+    const struct ha_host_config *c = ha_host_config(ha, h->node);
+    for (size_t i = 0; c && i < c->nlevels; i++)
+        if (c->levels[i].kind == HA_FENCE_DEVICE)
+            return !h->distrusted && h->state == HA_HOST_LOST && !ha->half;
+    return false;
+}
+
+/* What blocks a guest whose host is lost, and what would help. */
+static void why_host_lost(const struct ha *ha, const struct ha_host_fact *h,
+                          struct ha_guest_status *r)
+{
+    const char *name = ha_host_name(ha, h->node);
+    bool again = can_be_fenced(ha, h);
+    ha_say(r->why, sizeof r->why,
+           "waits until %s is confirmed dead: %s; %s%s%sif it is off for sure: `xvmhactl fence "
+           "confirm %s`",
+           name,
+           h->state == HA_HOST_FENCING ? "it is being fenced" : "no fence of it is confirmed yet",
+           again ? "`xvmhactl fence " : "", again ? name : "", again ? "` fences it, or, " : "", name);
 }
 
 static void why_owned(const struct ha *ha, const struct ha_guest_fact *g, uint32_t i,
@@ -387,9 +410,7 @@ static void why_owned(const struct ha *ha, const struct ha_guest_fact *g, uint32
     const struct ha_host_fact *h = ha_facts_host(ha_shown(ha), g->owner);
     size_t size = sizeof r->why;
     if (h && (h->state == HA_HOST_LOST || h->state == HA_HOST_FENCING)) {
-        ha_say(r->why, size,
-               "waits until %s is confirmed dead; if it is off for sure: `xvmhactl fence confirm "
-               "%s`", name, name);
+        why_host_lost(ha, h, r);
         return;
     }
     if (h && !ha_in_ring(ha, g->owner) && ha->phase != HA_PHASE_START) {
@@ -458,6 +479,7 @@ void ha_status_guest(const struct ha *ha, ha_ms now, size_t i, struct ha_guest_s
                                   .restarts = g->restarts,
                                   .recalled = g->recall,
                                   .preempted = g->preempted,
+                                  .gave_way = g->preempted ? gave_way(ha, g) : NULL,
                                   .transfer = ha_transfer_of(ha, g, now)};
     bool runs = g->state == HA_GUEST_RUNNING || g->state == HA_GUEST_MIGRATING;
     r->ended = g->owner == ha->self && runs && ha->inventory && i < ha->nlocals &&

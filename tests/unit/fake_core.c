@@ -119,6 +119,16 @@ void fake_core_init(struct ha *fake)
         };
 }
 
+/* As the core shows a guest to the planner that cannot be touched now. */
+static void hold(struct ha *fake, size_t guest)
+{
+    struct ha_plan_guest *g = (struct ha_plan_guest *)&fake->instance->guests[guest];
+
+    g->may = g->allowed;
+    g->allowed = UINT64_C(1) << g->on;
+    g->keep = true;
+}
+
 void fake_core_bad_day(struct ha *fake)
 {
     struct ha_host_status *lost = &fake->hosts[2];
@@ -129,6 +139,7 @@ void fake_core_bad_day(struct ha *fake)
     snprintf(lost->why, sizeof(lost->why),
              "lost 12 s ago; fence level 1 (ipmi-3) under way; if no "
              "device confirms, its watchdog does in 22 s, or you: `xvmhactl fence confirm host3`");
+    hold(fake, 1);
     snprintf(fake->guests[1].why, sizeof(fake->guests[1].why),
              "its host host3 is lost and not yet confirmed dead: waits for the fence");
     fake->guests[2].state = HA_GUEST_MIGRATING;

@@ -146,6 +146,7 @@ expect 0 '"tolerates_exact": true' plan --json
 expect 0 '^mail: it runs on host3, and nothing asks for a move$' why mail
 expect 0 'not on host2: has no `san`, which it needs$' why mail
 expect 0 'not on host3: is not among its allowed hosts$' why web1
+expect 0 '^  not on host2: would do, too; `xvmhactl move db1 host2` moves it there$' why db1
 expect 0 '"elsewhere"' why mail --json
 expect 6 'no guest `wbe1`' why wbe1
 expect 0 '^Host failures tolerated: 2 (reserve 1)$' status
@@ -178,6 +179,8 @@ expect 0 'host host2, online: is being emptied' status
 expect 0 'guest build, preempted: stopped for want of room' status
 expect 0 'not on host3: fencing: lost 12 s ago' why web1
 expect 0 'not on host2: maintenance: is being emptied' why web1
+expect 0 'mail: host lost on host3: its host host3 is lost.*; it would then start on host1' why mail
+expect 0 'not on host2: maintenance' why mail
 expect 0 'guest web2, failed: `xvmhactl clear web2` lets it try again' status
 
 # 80 columns, on paper, too: everything wraps between words. $1: a word that is there only as a whole

@@ -112,6 +112,25 @@ static void test_nothing_to_do(void **state)
     assert_null(ha_plan_free(plan));
 }
 
+/* What holds a guest where it is, is not what the configuration says of other hosts. */
+static void test_held_is_not_forbidden(void **state)
+{
+    struct cluster c;
+    (void)state;
+    cluster_init(&c, 4);
+    uint32_t a = add(&c, 4, 100, 0);
+    c.guests[a].keep = true;
+    c.guests[a].allowed = 1;
+    c.guests[a].may = 7;
+    c.guests[a].unaware = 4;
+    struct ha_plan *plan = make(&c);
+    assert_int_equal(plan->place[a], 0);
+    assert_why_not(plan, a, 1, "would do, too");
+    assert_why_not(plan, a, 2, "its configuration does not have it");
+    assert_why_not(plan, a, 3, "is not among its allowed hosts");
+    ha_plan_free(plan);
+}
+
 static void test_empty_clusters(void **state)
 {
     struct cluster c;
@@ -620,7 +639,7 @@ static void test_bad_instances(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_nothing_to_do),
+        cmocka_unit_test(test_nothing_to_do), cmocka_unit_test(test_held_is_not_forbidden),
         cmocka_unit_test(test_empty_clusters),
         cmocka_unit_test(test_lost_guests_start_elsewhere),
         cmocka_unit_test(test_room_is_made_by_a_move_before_a_stop),

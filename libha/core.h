@@ -288,6 +288,7 @@ struct ha {
     bool keeper_frozen;    /* the keeper said so before this daemon gave it orders */
     uint64_t thaw_seq;     /* first orders after the latest thaw */
     bool handover;         /* another host is to coordinate: once that is stable */
+    ha_ms chair_given;     /* when this host last gave the chair away unasked; 0: never */
 
     /* this host's guests (acts.c) */
     bool inventory;
@@ -563,6 +564,11 @@ bool ha_knows(const struct ha_member *m, uint32_t guest);
 bool ha_knows_not(const struct ha *ha, ha_node node, uint32_t guest);
 /* A host that is here, but does not know it (yet); 0: none. */
 ha_node ha_knows_missing(const struct ha *ha, uint32_t guest);
+/* A member that says it knows the guest; 0: none. */
+ha_node ha_knows_where(const struct ha *ha, uint32_t guest);
+/* The coordinator: gives the chair to who knows a guest that waits for a decision and that it does not
+ * know itself. */
+void ha_decide_chair(struct ha *ha);
 void ha_config_act(struct ha *ha);
 void ha_config_taken(struct ha *ha, uint64_t at);
 /* CONFIG and RESTART at the coordinator. 0 or a negative errno, with a sentence. */

@@ -114,6 +114,8 @@ void ha_decide(struct ha *ha)
         ha_decide_asks(ha);
         if (!ha->half)
             ha_decide_guests(ha);
+        if (!ha->half)
+            ha_decide_chair(ha);
     }
     send_batch(ha);
     ha_fence_launch(ha);

@@ -138,6 +138,109 @@ ha_node ha_knows_missing(const struct ha *ha, uint32_t guest)
     return 0;
 }
 
+ha_node ha_knows_where(const struct ha *ha, uint32_t guest)
+{
+    for (size_t i = 0; i < ha->nmembers; i++) {
+        const struct ha_member *m = &ha->members[i];
+        if (m->present && m->reported && !m->left && tells(m) && ha_knows(m, guest))
+            return m->node;
+    }
+    return 0;
+}
+
+/* ------------------------------------------------------- a coordinator that does not know a guest */
+
+enum { CHAIR_AGAIN = 30000 }; /* at the earliest: the other one may not have got it */
+
+static bool is_synced(const struct ha *ha, const struct ha_member *m, const struct ha_host_fact *h)
+{
+    return h && h->state == HA_HOST_IN && ha_uuid_eq(&h->boot, &m->boot) && !h->down &&
+           m->node != ha->self && m->present && m->reported && m->acked && !m->left && !m->going;
+}
+
+/* It waits for somebody to decide about it, and this host knows neither where it may run nor what it
+ * takes. */
+static bool waits_unknown(const struct ha *ha, uint32_t i)
+{
+    const struct ha_guest_fact *g = &ha->prop.guests[i];
+    return g->state == HA_GUEST_FREE && ha_wanted(g) && !g->failed && !g->quarantined &&
+           !ha_guest_config(ha, i);
+}
+
+/* How many guests that are to run the member knows; 0 if none of them waits for that, or if this host
+ * knows one that it does not: so the chair only goes to who knows more, and never in a circle. */
+static size_t knows_more(const struct ha *ha, const struct ha_member *m, uint32_t *ret_guest)
+{
+    size_t n = 0;
+    uint32_t waiting = UINT32_MAX;
+    for (uint32_t i = 0; i < ha->prop.nguests; i++) {
+        if (!ha_wanted(&ha->prop.guests[i]))
+            continue;
+        bool there = ha_knows(m, i);
+        if (!there && ha_guest_config(ha, i))
+            return 0;
+        if (there && waiting == UINT32_MAX && waits_unknown(ha, i))
+            waiting = i;
+        n += there;
+    }
+    if (waiting == UINT32_MAX)
+        return 0;
+    *ret_guest = waiting;
+    return n;
+}
+
+/* Who knows most of those who know more than this host; of them the most senior. NULL: nobody. */
+static const struct ha_host_fact *knows_most(const struct ha *ha, uint32_t *ret_guest)
+{
+    const struct ha_host_fact *best = NULL;
+    size_t most = 0;
+    for (size_t i = 0; i < ha->nmembers; i++) {
+        const struct ha_member *m = &ha->members[i];
+        const struct ha_host_fact *h = ha_facts_host(&ha->prop, m->node);
+        uint32_t guest;
+        size_t n = is_synced(ha, m, h) && tells(m) ? knows_more(ha, m, &guest) : 0;
+        if (n > most || (n && n == most && h->in_index < best->in_index)) {
+            best = h;
+            most = n;
+            *ret_guest = guest;
+        }
+    }
+    return best;
+}
+
+static void give_chair(struct ha *ha, const struct ha_host_fact *to, uint32_t guest)
+{
+    struct ha_fact fact = {.kind = HA_FACT_CHAIR, .host = to->node, .boot = to->boot};
+    ha_name_copy(fact.name, ha_host_name(ha, ha->self));
+    (void)ha_propose(ha, &fact); /* it may be the most senior one already */
+    ha->handover = true;
+    ha->chair_given = ha->now;
+    ha_report(ha, HA_REPORT_DRIFT, HA_SEV_WARNING, ha->self, ha->prop.guests[guest].name,
+              "%s gives the chair to %s, whose configuration has %s: see `xvmhactl config diff`",
+              ha_host_name(ha, ha->self), ha_host_name(ha, to->node), ha->prop.guests[guest].name);
+}
+
+/* Who coordinates must not matter, and rules, priorities and room are in the configuration only: where
+ * files differ, somebody decides who has the guest in his. */
+void ha_decide_chair(struct ha *ha)
+{
+    uint32_t guest = 0;
+    ha_ms due = ha->phase_since + ha->config->timers.exchange;
+    if (ha->handover || ha->prop.frozen)
+        return;
+    while (guest < ha->prop.nguests && !waits_unknown(ha, guest))
+        guest++;
+    const struct ha_host_fact *to = guest < ha->prop.nguests ? knows_most(ha, &guest) : NULL;
+    if (!to)
+        return;
+    if (ha->chair_given && due < ha->chair_given + CHAIR_AGAIN)
+        due = ha->chair_given + CHAIR_AGAIN;
+    if (ha->now >= due)
+        give_chair(ha, to, guest);
+    else
+        ha_wake(ha, due);
+}
+
 /* ----------------------------------------------------------------------- the file, on this host */
 
 void ha_config_act(struct ha *ha)

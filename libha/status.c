@@ -320,6 +320,19 @@ static const char *gave_way(const struct ha *ha, const struct ha_guest_fact *g)
     return g->gave_way && g->gave_way <= f->nguests ? f->guests[g->gave_way - 1].name : NULL;
 }
 
+/* Not in this host's configuration: perhaps it was removed, perhaps the files differ. */
+static void why_unmanaged(const struct ha *ha, uint32_t i, struct ha_guest_status *r)
+{
+    ha_node node = ha_knows_where(ha, i);
+    const char *name = ha_host_name(ha, node);
+    if (!node)
+        ha_say(r->why, sizeof r->why, "not in the configuration any more");
+    else
+        ha_say(r->why, sizeof r->why,
+               "not in this host's configuration, but in that of %s: `xvmhactl config diff %s`, then "
+               "`xvmhactl config push` where it is right", name, name);
+}
+
 static void why_free(const struct ha *ha, const struct ha_guest_fact *g, uint32_t i,
                      struct ha_guest_status *r)
 {
@@ -340,11 +353,15 @@ static void why_free(const struct ha *ha, const struct ha_guest_fact *g, uint32_
                "two hosts were lost while it started; `xvmhactl clear %s` tries again",
                g->name);
     else if (!r->managed)
-        ha_say(r->why, size, "not in the configuration any more");
+        why_unmanaged(ha, i, r);
     else if (!ha_quorate(ha))
         ha_say(r->why, size, "no quorum: more hosts are needed");
     else if (ha->phase != HA_PHASE_OPEN)
         ha_say(r->why, size, "the hosts are agreeing on a coordinator");
+    else if (ha->coord != ha->self && ha_knows_not(ha, ha->coord, i))
+        ha_say(r->why, size,
+               "%s coordinates, and its configuration does not have it: see `xvmhactl config diff %s`, "
+               "then `xvmhactl config push`", ha_host_name(ha, ha->coord), ha_host_name(ha, ha->coord));
     else if (c && c->config_path && ha_uuid_zero(&g->def))
         ha_say(r->why, size,
                "no host has a definition of it: put a good %s on one of them, then `xvmhactl reload` "

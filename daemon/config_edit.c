@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config_braces.h"
 #include "config_internal.h"
 
 enum { COMPARE_MOST = 1000 * 1000 }; /* aliases of aliases must not multiply work */
@@ -42,12 +43,14 @@ struct doc {
     size_t *at; /* of each line's first byte, and behind the last one; line n is at[n - 1] */
     unsigned nlines;
     struct xvm_tree tree;
+    char *own; /* `text`, where it is another one than the file's */
 };
 
 static void doc_done(struct doc *doc)
 {
     free(doc->at);
     xvm_tree_done(&doc->tree);
+    free(doc->own);
 }
 
 static int find_lines(struct doc *doc)
@@ -222,6 +225,72 @@ static bool is_right(const struct doc *before, const char *without, const struct
     return k == (to != NULL ? to->nitems : 0);
 }
 
+static int take(FILE *to, struct xvm_edit *edit, struct ha_error *ret_error)
+{
+    bool bad = ferror(to) != 0;
+
+    if (fclose(to) != 0 || bad || edit->text == NULL)
+        return refuse(ret_error, -ENOMEM, "out of memory");
+    return 0;
+}
+
+/* The text with guests that are in braces on lines of their own; false: they cannot be. */
+static bool put_opened(FILE *to, const struct doc *doc, const struct xvm_node *guests)
+{
+    const struct xvm_node *root = doc->tree.root,
+                          *key = root->items[find_key(root, "guests")];
+    size_t from = doc->at[guests->line - 1] + guests->column - 1, head = from, end, tail;
+    char *lines = NULL;
+    size_t nlines = 0;
+    FILE *items = open_memstream(&lines, &nlines);
+
+    if (items == NULL)
+        return false;
+    end = xvm_braces_open(items, doc->text, doc->len, from, root->column - 1 + 2);
+    fclose(items);
+    while (head > 0 && strchr(" \t\r\n", doc->text[head - 1]) != NULL)
+        head--;
+    if (end == 0 || head <= doc->at[key->line - 1] || doc->text[head - 1] != ':') {
+        free(lines);
+        return false; /* a comment between, an anchor, ... */
+    }
+    for (tail = end; tail < doc->len && doc->text[tail] != '\n';)
+        tail++;
+    fwrite(doc->text, 1, head, to);
+    fwrite(doc->text + end, 1, tail - end, to); /* a comment behind */
+    fputc('\n', to);
+    fwrite(lines, 1, nlines, to);
+    tail += tail < doc->len;
+    fwrite(doc->text + tail, 1, doc->len - tail, to);
+    free(lines);
+    return true;
+}
+
+/* The same file with the guests on lines of their own, in place of `doc`. */
+static int open_braces(struct doc *doc, struct ha_error *ret_error)
+{
+    struct xvm_edit edit = {0};
+    struct doc opened = {0};
+    FILE *to = open_memstream(&edit.text, &edit.len);
+    bool good = to != NULL && put_opened(to, doc, guests_of(doc));
+    int r = to != NULL ? take(to, &edit, ret_error) : -ENOMEM;
+
+    good = good && r == 0 && doc_read(&opened, edit.text, edit.len, ret_error) == 0 &&
+           is_right(doc, NULL, NULL, &opened);
+    if (!good) {
+        doc_done(&opened);
+        free(edit.text);
+        return refuse(ret_error, -EINVAL,
+                      "`guests` is written in braces, in a way that cannot be edited by command: "
+                      "write each guest on a line of its own below `guests:`, as in `  web1: "
+                      "{memory: 2G}`, and repeat");
+    }
+    doc_done(doc);
+    *doc = opened;
+    doc->own = edit.text;
+    return 0;
+}
+
 /* A file with a map in it, whose guests are written in a way that can be edited. */
 static int read_file(struct doc *doc, const char *text, size_t len, struct ha_error *ret_error)
 {
@@ -236,11 +305,7 @@ static int read_file(struct doc *doc, const char *text, size_t len, struct ha_er
         return refuse(ret_error, -EINVAL,
                       "the configuration is not written as `key: value` lines: "
                       "edit it by hand, then `xvmhactl reload`");
-    if (guests != NULL && guests->flow && guests->nitems > 0)
-        return refuse(ret_error, -EINVAL,
-                      "`guests` is written in braces: write each guest on "
-                      "lines of its own, then it can be edited by command");
-    return 0;
+    return guests != NULL && guests->flow && guests->nitems > 0 ? open_braces(doc, ret_error) : 0;
 }
 
 /* ------------------------------------------------------------------------------------ writing */
@@ -265,15 +330,6 @@ static void put_shifted(FILE *to, const struct doc *doc, unsigned first, unsigne
         if (len == 0 || line_of(doc, i)[len - 1] != '\n')
             fputc('\n', to);
     }
-}
-
-static int take(FILE *to, struct xvm_edit *edit, struct ha_error *ret_error)
-{
-    bool bad = ferror(to) != 0;
-
-    if (fclose(to) != 0 || bad || edit->text == NULL)
-        return refuse(ret_error, -ENOMEM, "out of memory");
-    return 0;
 }
 
 /* Reads what was written, and compares. Frees `edit` if it is not right. */

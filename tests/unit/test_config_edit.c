@@ -133,12 +133,44 @@ static void test_add_refused(void **state)
     expect_refused(file, "- new\n", -EINVAL, "not a guest");
     expect_refused(file, "new: {memory: 8G\n", -EINVAL, "expected");
     expect_refused(file, "new: *other\n", -EINVAL, "alias");
-    expect_refused("guests: {old: {memory: 1G}}\n", "new: {memory: 8G}\n", -EINVAL, "braces");
+    /* whose is the comment? and what is anchored might be meant elsewhere */
+    expect_refused("guests: {old: {memory: 1G}, # mine\n  b: {m: 1}}\n", "new: {memory: 8G}\n",
+                   -EINVAL, "write each guest on a line of its own");
+    expect_refused("guests: &all {old: {memory: 1G}}\n", "new: {memory: 8G}\n", -EINVAL, "braces");
+    expect_refused("guests: {\"old\":{m: 1}}\n", "new: {memory: 8G}\n", -EINVAL, "braces");
+    expect_refused("guests: # mine\n  {old: {m: 1}}\n", "new: {memory: 8G}\n", -EINVAL, "braces");
     expect_refused("{guests: {old: {memory: 1G}}}\n", "new: {memory: 8G}\n", -EINVAL, "by hand");
     expect_refused("a: [\n", "new: {memory: 8G}\n", -EINVAL, "");
     /* an anchor of the same name would change what an alias below it means */
     expect_refused("a: &x 1\nguests:\n  old: {m: 1}\nb: *x\n", "new: &x {memory: 8G}\n", -EINVAL,
                    "by hand");
+}
+
+/* Guests in braces are put on lines of their own, and then it is a file like others. */
+static void test_braces(void **state)
+{
+    static const char new[] = "new: {memory: 8G}\n";
+    static const char tricky[] =
+        "a: 1\nguests: {web1: {memory: 2G, t: 'it''s, {x}'}, \"b, c\": {t: \"\\\"}, \",\n"
+        "    u: it's # one, {\n    , v: [1, {w: 2}]}, } # all\nb: 2\n";
+    struct xvm_edit edit = {0};
+    struct ha_error error;
+
+    (void)state;
+    expect_add("guests: {old: {memory: 1G}}\n", new,
+               "guests:\n  old: {memory: 1G}\n  new: {memory: 8G}\n");
+    expect_add("guests:\n  {old: {memory: 1G},\n   b: {m: 1}}\nc: 1", new,
+               "guests:\n  old: {memory: 1G}\n  b: {m: 1}\n  new: {memory: 8G}\nc: 1");
+    expect_add(tricky, new,
+               "a: 1\nguests: # all\n  web1: {memory: 2G, t: 'it''s, {x}'}\n"
+               "  \"b, c\": {t: \"\\\"}, \",\n          u: it's # one, {\n          , v: [1, {w: 2}]}\n"
+               "  new: {memory: 8G}\nb: 2\n");
+    expect_remove("guests: {old: {memory: 1G}, b: {m: 1}}\nc: 2\n", "old",
+                  "guests:\n  b: {m: 1}\nc: 2\n");
+    expect_remove("guests: {old: {memory: 1G}}\nc: 2\n", "old", "guests:\nc: 2\n");
+    assert_int_equal(xvm_edit_export("guests: {old: {memory: 1G}}", 27, "old", &edit, &error), 0);
+    assert_string_equal(edit.text, "old: {memory: 1G}\n");
+    xvm_edit_done(&edit);
 }
 
 static void test_remove(void **state)
@@ -233,7 +265,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_add),     cmocka_unit_test(test_add_first),
-        cmocka_unit_test(test_add_refused), cmocka_unit_test(test_remove),
+        cmocka_unit_test(test_add_refused), cmocka_unit_test(test_braces), cmocka_unit_test(test_remove),
         cmocka_unit_test(test_remove_refused), cmocka_unit_test(test_export),
         cmocka_unit_test(test_lines),
     };

@@ -2,6 +2,7 @@
 /* Owns STATE_DIR/definitions. */
 #include "blobs.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <gnutls/crypto.h>
@@ -15,10 +16,55 @@
 #include "fd_io.h"
 #include "util.h"
 
+/* Not needed, as far as is known, since then. */
+struct idle {
+    struct ha_uuid hash;
+    ha_ms since;
+};
+
 struct xvm_blobs {
     char *dir;
     int dir_fd;
+    struct idle *idle;
+    size_t nidle, idle_size;
 };
+
+static struct idle *find_idle(struct xvm_blobs *b, const struct ha_uuid *hash)
+{
+    for (size_t i = 0; i < b->nidle; i++)
+        if (ha_uuid_eq(&b->idle[i].hash, hash))
+            return &b->idle[i];
+    return NULL;
+}
+
+/* Somebody asks for it, or brings it: whatever for, its time begins anew. */
+static void not_idle(struct xvm_blobs *b, const struct ha_uuid *hash)
+{
+    struct idle *idle = find_idle(b, hash);
+
+    if (idle)
+        *idle = b->idle[--b->nidle];
+}
+
+/* Since when; `now`, if since now, or if that cannot be remembered. */
+static ha_ms idle_since(struct xvm_blobs *b, const struct ha_uuid *hash, ha_ms now)
+{
+    struct idle *idle = find_idle(b, hash);
+
+    if (idle)
+        return idle->since;
+    if (b->nidle == b->idle_size) {
+        size_t size = b->idle_size ? b->idle_size * 2 : 16;
+        struct idle *v = reallocarray(b->idle, size, sizeof(*v));
+
+        if (!v)
+            return now;
+        b->idle = v;
+        b->idle_size = size;
+    }
+    b->idle[b->nidle++] = (struct idle){*hash, now};
+    return now;
+}
 
 int xvm_blobs_new(const char *state_dir, struct xvm_blobs **ret_blobs)
 {
@@ -51,6 +97,7 @@ struct xvm_blobs *xvm_blobs_free(struct xvm_blobs *b)
     if (b->dir_fd >= 0)
         close(b->dir_fd);
     free(b->dir);
+    free(b->idle);
     free(b);
     return NULL;
 }
@@ -71,11 +118,12 @@ void xvm_blob_name(const struct ha_uuid *hash, char ret_name[33])
         snprintf(ret_name + 2 * i, 3, "%02x", hash->b[i]);
 }
 
-bool xvm_blobs_have(const struct xvm_blobs *b, const struct ha_uuid *hash)
+bool xvm_blobs_have(struct xvm_blobs *b, const struct ha_uuid *hash)
 {
     char name[33];
 
     xvm_blob_name(hash, name);
+    not_idle(b, hash);
     return faccessat(b->dir_fd, name, R_OK, 0) == 0;
 }
 
@@ -141,7 +189,7 @@ static int write_at(int dir_fd, const char *name, const void *bytes, size_t len)
     return r;
 }
 
-int xvm_blobs_get(const struct xvm_blobs *b, const struct ha_uuid *hash, void **ret_bytes,
+int xvm_blobs_get(struct xvm_blobs *b, const struct ha_uuid *hash, void **ret_bytes,
                   size_t *ret_len)
 {
     struct ha_uuid real;
@@ -150,6 +198,7 @@ int xvm_blobs_get(const struct xvm_blobs *b, const struct ha_uuid *hash, void **
     char name[33];
     int r;
 
+    not_idle(b, hash);
     xvm_blob_name(hash, name);
     r = read_at(b->dir_fd, name, XVM_BLOB_MAX, &bytes, &len);
     if (r < 0)
@@ -176,11 +225,51 @@ int xvm_blobs_put(struct xvm_blobs *b, const void *bytes, size_t len, struct ha_
 
     if (r < 0)
         return r;
+    not_idle(b, &hash);
     xvm_blob_name(&hash, name);
     r = write_at(b->dir_fd, name, bytes, len);
     if (r == 0)
         *ret_hash = hash;
     return r;
+}
+
+/* ------------------------------------------------------------------------------- what is needed */
+
+static bool parse_name(const char *name, struct ha_uuid *ret_hash)
+{
+    char again[33];
+
+    if (strlen(name) != 32 || xvm_uuid_parse(name, ret_hash) < 0)
+        return false;
+    xvm_blob_name(ret_hash, again);
+    return strcmp(name, again) == 0;
+}
+
+size_t xvm_blobs_sweep(struct xvm_blobs *b, bool (*needed)(void *user, const struct ha_uuid *hash),
+                       void *user, ha_ms now, ha_ms keep_ms)
+{
+    int fd = openat(b->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    const struct dirent *entry;
+    struct ha_uuid hash;
+    size_t n = 0;
+
+    if (!dir && fd >= 0)
+        close(fd);
+    while (dir && (entry = readdir(dir)) != NULL) {
+        if (!parse_name(entry->d_name, &hash))
+            continue;
+        if (needed(user, &hash)) {
+            not_idle(b, &hash);
+        } else if (now - idle_since(b, &hash, now) >= keep_ms &&
+                   unlinkat(b->dir_fd, entry->d_name, 0) == 0) {
+            not_idle(b, &hash);
+            n++;
+        }
+    }
+    if (dir)
+        closedir(dir);
+    return n;
 }
 
 /* ------------------------------------------------------------------------------- what was made */

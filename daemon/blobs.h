@@ -18,14 +18,20 @@ struct xvm_blobs *xvm_blobs_free(struct xvm_blobs *blobs);
 int xvm_blob_hash(const void *bytes, size_t len, struct ha_uuid *ret_hash);
 void xvm_blob_name(const struct ha_uuid *hash, char ret_name[33]);
 
-bool xvm_blobs_have(const struct xvm_blobs *blobs, const struct ha_uuid *hash);
+bool xvm_blobs_have(struct xvm_blobs *blobs, const struct ha_uuid *hash);
 /* Where it is, or would be. Malloc'd; NULL: no memory. */
 char *xvm_blobs_path(const struct xvm_blobs *blobs, const struct ha_uuid *hash);
 /* The bytes, malloc'd. 0; -ENOENT; -EBADMSG: damaged, and removed; or another negative errno. */
-int xvm_blobs_get(const struct xvm_blobs *blobs, const struct ha_uuid *hash, void **ret_bytes,
+int xvm_blobs_get(struct xvm_blobs *blobs, const struct ha_uuid *hash, void **ret_bytes,
                   size_t *ret_len);
 /* Durably and atomically. 0, -EFBIG, or another negative errno. */
 int xvm_blobs_put(struct xvm_blobs *blobs, const void *bytes, size_t len, struct ha_uuid *ret_hash);
+
+/* Deletes those that were needed at no look for `keep_ms` at least, and that nobody put or asked for in
+ * that time. What was before this was created counts from the first look on. The number deleted. */
+size_t xvm_blobs_sweep(struct xvm_blobs *blobs,
+                       bool (*needed)(void *user, const struct ha_uuid *hash), void *user,
+                       ha_ms now, ha_ms keep_ms);
 
 /* What this host made last from the configuration file of `guest`; zero: nothing yet. It tells a file
  * that an operator has changed from one that has always been different. */

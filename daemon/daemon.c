@@ -439,7 +439,16 @@ static void on_arrived(void *user, const struct ha_uuid *hash)
     xvm_register_arrived(d->reg, hash);
 }
 
+static bool on_needed(void *user, const struct ha_uuid *hash)
+{
+    const struct xvm_daemon *d = user;
+
+    return !d->core || !d->reg || ha_bytes_needed(d->core, hash) ||
+           xvm_register_needs(d->reg, hash);
+}
+
 const struct xvm_supply_sink xvm_daemon_supply_sink = {
+    .needed = on_needed,
     .defined = on_defined,
     .release = on_release,
     .arrived = on_arrived,

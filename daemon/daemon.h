@@ -43,6 +43,7 @@ struct xvm_options {
     const char *agent_cache; /* NULL: a folder in run_dir; with check_path: nothing is kept */
     struct ha_uuid machine, boot;
     bool spawn_keeper;
+    ha_ms keep_ms; /* how long bytes are kept that nobody needs; 0: a day */
 };
 
 struct xvm_daemon {

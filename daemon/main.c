@@ -29,6 +29,7 @@ static void usage(FILE *to)
           "  --spawn-keeper        start xvm-ha-keeper if it does not run\n"
           "  --machine-id ID       instead of " XVM_MACHINE_ID "\n"
           "  --boot-id UUID        instead of " XVM_BOOT_ID "\n"
+          "  --keep-unneeded S     seconds that definitions nobody needs are kept (86400)\n"
           "  --version, --help\n",
           to);
 }
@@ -66,6 +67,7 @@ static const struct option known[] = {
     {"spawn-keeper", no_argument, NULL, 'k'},
     {"machine-id", required_argument, NULL, 'm'},
     {"boot-id", required_argument, NULL, 'b'},
+    {"keep-unneeded", required_argument, NULL, 'K'},
     {"version", no_argument, NULL, 'V'},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
@@ -102,6 +104,9 @@ static bool take(int c, struct xvm_options *options, unsigned *given)
     case 'k':
         options->spawn_keeper = true;
         return true;
+    case 'K':
+        options->keep_ms = strtol(optarg, NULL, 10) * 1000L;
+        return options->keep_ms > 0;
     case 'm':
         *given |= GIVEN_MACHINE;
         return xvm_uuid_parse(optarg, &options->machine) == 0;

@@ -259,6 +259,14 @@ void xvm_register_arrived(struct xvm_register *reg, const struct ha_uuid *hash)
     xvm_register_file_arrived(reg);
 }
 
+bool xvm_register_needs(const struct xvm_register *reg, const struct ha_uuid *hash)
+{
+    for (size_t i = 0; i < XVM_QUESTIONS; i++)
+        if (reg->questions[i].reg && ha_uuid_eq(&reg->questions[i].hash, hash))
+            return true;
+    return (reg->due && ha_uuid_eq(&reg->file, hash)) || reg->proposal;
+}
+
 /* ----------------------------------------------------------------------------------- birth, end */
 
 int xvm_register_new(struct xvm_daemon *daemon, struct xvm_register **ret_register)

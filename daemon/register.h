@@ -18,6 +18,8 @@ struct xvm_register *xvm_register_free(struct xvm_register *reg);
 void xvm_register_act(struct xvm_register *reg, const struct ha_action *action);
 /* Bytes that a host lacked are here. */
 void xvm_register_arrived(struct xvm_register *reg, const struct ha_uuid *hash);
+/* Is something under way here that these bytes are for? */
+bool xvm_register_needs(const struct xvm_register *reg, const struct ha_uuid *hash);
 /* A message of any host. */
 void xvm_register_heard(struct xvm_register *reg, ha_node from, const char *kind,
                         const json_t *body);

@@ -131,7 +131,8 @@ static int start_core(struct xvm_daemon *d)
     int r;
 
     assert(d->config);
-    r = xvm_supply_new(d->loop, d->options.state_dir, &xvm_daemon_supply_sink, d, &d->supply);
+    r = xvm_supply_new(d->loop, d->options.state_dir, d->options.keep_ms,
+                       &xvm_daemon_supply_sink, d, &d->supply);
     if (r < 0) {
         xvm_log(HA_SEV_ERROR, "cannot use %s/definitions: %s", d->options.state_dir, strerror(-r));
         return r;

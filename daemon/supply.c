@@ -13,7 +13,7 @@
 #include "spread.h"
 #include "util.h"
 
-enum { PATIENCE_MS = 10000 };
+enum { PATIENCE_MS = 10000, KEEP_MS = 24 * 60 * 60 * 1000, LOOKS = 24 };
 
 struct held {
     struct held *next;
@@ -26,7 +26,8 @@ struct xvm_supply {
     void *user;
     struct xvm_blobs *blobs;
     struct xvm_spread *spread;
-    sd_event_source *timer, *deferred;
+    sd_event_source *timer, *deferred, *sweeper;
+    ha_ms keep_ms;
     struct held *held;
     struct ha_definition *made; /* not told to the sink yet */
     size_t nmade;
@@ -195,10 +196,39 @@ char *xvm_supply_path(const struct xvm_supply *s, const struct ha_uuid *hash)
     return xvm_blobs_path(s->blobs, hash);
 }
 
+/* ------------------------------------------------------------------------ what nobody needs */
+
+static bool is_needed(void *user, const struct ha_uuid *hash)
+{
+    const struct xvm_supply *s = user;
+
+    for (const struct held *h = s->held; h; h = h->next)
+        if (ha_uuid_eq(&h->action.u.guest.def, hash))
+            return true;
+    for (size_t i = 0; i < s->nmade; i++)
+        if (ha_uuid_eq(&s->made[i].hash, hash))
+            return true;
+    return s->sink->needed(s->user, hash);
+}
+
+static int on_sweep(sd_event_source *source, uint64_t at, void *user)
+{
+    struct xvm_supply *s = user;
+    size_t n = xvm_blobs_sweep(s->blobs, is_needed, s, xvm_now_ms(), s->keep_ms);
+
+    (void)at;
+    if (n > 0)
+        xvm_log(HA_SEV_INFO, "%zu definition%s that nobody has needed for long %s deleted", n,
+                n == 1 ? "" : "s", n == 1 ? "is" : "are");
+    sd_event_source_set_time_relative(source, (uint64_t)s->keep_ms * 1000 / LOOKS);
+    sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+    return 0;
+}
+
 /* ---------------------------------------------------------------------------------- birth, end */
 
-int xvm_supply_new(sd_event *loop, const char *state_dir, const struct xvm_supply_sink *sink,
-                   void *user, struct xvm_supply **ret_supply)
+int xvm_supply_new(sd_event *loop, const char *state_dir, ha_ms keep_ms,
+                   const struct xvm_supply_sink *sink, void *user, struct xvm_supply **ret_supply)
 {
     struct xvm_supply *s = calloc(1, sizeof(*s));
     int r;
@@ -207,11 +237,15 @@ int xvm_supply_new(sd_event *loop, const char *state_dir, const struct xvm_suppl
         return -ENOMEM;
     s->sink = sink;
     s->user = user;
+    s->keep_ms = keep_ms > 0 ? keep_ms : KEEP_MS;
     r = xvm_blobs_new(state_dir, &s->blobs);
     if (r >= 0)
         r = sd_event_add_time(loop, &s->timer, CLOCK_BOOTTIME, 0, 1000, on_timer, s);
     if (r >= 0)
         r = sd_event_source_set_enabled(s->timer, SD_EVENT_OFF);
+    if (r >= 0)
+        r = sd_event_add_time_relative(loop, &s->sweeper, CLOCK_BOOTTIME,
+                                       (uint64_t)s->keep_ms * 1000 / LOOKS, 0, on_sweep, s);
     if (r >= 0)
         r = sd_event_add_defer(loop, &s->deferred, on_deferred, s);
     if (r >= 0)
@@ -239,6 +273,7 @@ struct xvm_supply *xvm_supply_free(struct xvm_supply *s)
     xvm_spread_free(s->spread);
     sd_event_source_disable_unref(s->timer);
     sd_event_source_disable_unref(s->deferred);
+    sd_event_source_disable_unref(s->sweeper);
     xvm_blobs_free(s->blobs);
     free(s->made);
     free(s);

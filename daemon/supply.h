@@ -15,13 +15,16 @@ struct xvm_supply_sink {
     void (*defined)(void *user, const struct ha_definition *definition);
     /* A start that waited can go on (its definition is here), or fails: `why` not NULL. */
     void (*release)(void *user, const struct ha_action *action, const char *why);
+    /* May anybody need these bytes? */
+    bool (*needed)(void *user, const struct ha_uuid *hash);
     /* Bytes that were asked for are here. */
     void (*arrived)(void *user, const struct ha_uuid *hash);
 };
 
-/* 0 or a negative errno. From now on the sink is called, always from the loop. */
-int xvm_supply_new(sd_event *loop, const char *state_dir, const struct xvm_supply_sink *sink,
-                   void *user, struct xvm_supply **ret_supply);
+/* Bytes that nobody needed for `keep_ms` are deleted (0: a day). 0 or a negative errno. From now on the
+ * sink is called, always from the loop. */
+int xvm_supply_new(sd_event *loop, const char *state_dir, ha_ms keep_ms,
+                   const struct xvm_supply_sink *sink, void *user, struct xvm_supply **ret_supply);
 struct xvm_supply *xvm_supply_free(struct xvm_supply *supply);
 
 /* The driver made these bytes from the guest's configuration file. */

@@ -25,6 +25,27 @@ int ha_defs_offer(struct ha *ha, const struct ha_definition *def)
     return 0;
 }
 
+static bool refers(const struct ha_facts *facts, const struct ha_uuid *hash)
+{
+    bool found = ha_uuid_eq(&facts->config_file, hash);
+    for (size_t i = 0; i < facts->nguests && !found; i++)
+        found = ha_uuid_eq(&facts->guests[i].def, hash);
+    return found;
+}
+
+/* Guests that are in no configuration any more are facts still, and may come back. Unknown is not
+ * unneeded: who has not got the newest facts needs everything. */
+bool ha_bytes_needed(const struct ha *ha, const struct ha_uuid *hash)
+{
+    if (ha->phase != HA_PHASE_OPEN || ha->fetching || !ha->stable_known || !ha_quorate(ha) ||
+        ha->frozen)
+        return true;
+    for (size_t i = 0; i < ha->noffers; i++)
+        if (ha_uuid_eq(&ha->offers[i].def.hash, hash))
+            return true;
+    return refers(&ha->stable, hash) || refers(&ha->log.head, hash);
+}
+
 static bool wanted(const struct ha_guest_fact *g, const struct ha_definition *def)
 {
     return ha_uuid_zero(&g->def) || (def->fresh && !ha_uuid_eq(&g->def, &def->hash));

@@ -179,6 +179,37 @@ def case_guest_add_host_away(room):
     c.ctl(first, "move", "shop3", "host3", "--wait")
 
 
+def kept(c, node):
+    """Hashes of the bytes that a host keeps."""
+    return {n for n in os.listdir(c.state_dir(node) + "/definitions") if len(n) == 32}
+
+
+def case_unneeded_bytes_deleted(room):
+    """Files that were agreed on and are no more are deleted, never the present one: a host that was away
+    still gets it."""
+    c = Cluster(room)
+    c.daemon_args = ["--keep-unneeded", "3"]
+    c.start()
+    first, second, third = c.nodes
+    third.power_on_after = None
+    third.power_cut()
+    wait_until("it to be dead", lambda: any(
+        h["name"] == "host3" and h["state"] == "dead"
+        for h in (c.status(first) or {"hosts": []})["hosts"]), 60)
+    for i in range(1, 4):
+        c.ctl(second, "guest", "add", fragment(c, f"n{i}: {{memory: 16M}}\n"), "--wait")
+    assert len(kept(c, first)) > 1, kept(c, first)
+    wait_until("only the last file to be left", lambda: len(kept(c, first) & kept(c, second)) == 1
+               and len(kept(c, first) | kept(c, second)) == 1, 20)
+    time.sleep(5)
+    last = kept(c, first)
+    assert len(last) == 1, last
+    third.power_on()
+    wait_until("it to take the changes", lambda: same_files(c), 60)
+    assert kept(c, third) == last
+    c.wait_all_run(timeout=30)
+
+
 def case_guest_add_killed(room):
     """Daemons killed at any moment of a change: in the end all files are the same, and whole."""
     c = Cluster(room).start()

@@ -298,6 +298,27 @@ static void free_rule_breakers(const struct ha *ha, const struct ha_facts *facts
     }
 }
 
+/* `rebalance: no` is not about delegation either: where a guest has no place beside its partners, that they
+ * go along is what the rule says. */
+static void free_partners(const struct ha *ha, const struct ha_facts *facts, struct ha_live *l)
+{
+    for (size_t r = 0; r < l->in.nrules; r++) {
+        const struct ha_plan_rule *rule = &l->rules[r];
+        bool waits = false;
+        for (size_t i = 0; i < rule->nguests; i++)
+            waits |= l->guests[rule->guests[i]].run && l->guests[rule->guests[i]].on < 0;
+        if (!waits || rule->strength != HA_PLAN_DELEGATE || rule->kind != HA_PLAN_TOGETHER)
+            continue;
+        for (size_t i = 0; i < rule->nguests; i++) {
+            uint32_t k = rule->guests[i];
+            struct ha_plan_guest *p = &l->guests[k];
+            if (p->on >= 0 && !p->keep && ha_guest_move(&facts->guests[k], ha_guest_config(ha, k),
+                                                        true) != HA_MOVE_NORMAL)
+                p->move = HA_PLAN_MOVE_LIVE;
+        }
+    }
+}
+
 /* Nobody is moved because a host has less memory than was thought; and one that takes no guests and
  * has none is not there. */
 static void put_memory(struct ha_live *l)
@@ -422,8 +443,10 @@ int ha_live_build(const struct ha *ha, const struct ha_facts *facts, struct ha_l
     put_guests(ha, facts, l);
     index_guests(ha, facts, l);
     put_rules(ha, facts, l);
-    if (!p->rebalance)
+    if (!p->rebalance) {
         free_rule_breakers(ha, facts, l);
+        free_partners(ha, facts, l);
+    }
     l->in.failback =
         p->failback == HA_FAILBACK_AUTO || (p->failback == HA_FAILBACK_MAINTENANCE && l->homes);
     l->hash = hash_all(l);

@@ -139,7 +139,7 @@ static void host_row(struct ctl_cell *row, const json_t *host, const char *self,
     if (ctl_bool(host, "frozen"))
         add_note(&row[4], "frozen");
     else if (strcmp(condition, "online") == 0 && !ctl_bool(host, "armed"))
-        add_note(&row[4], "no watchdog armed");
+        add_note(&row[4], ctl_bool(host, "arming") ? "watchdog: ?" : "no watchdog");
     if (strcmp(condition, "online") == 0 && disk && !ctl_bool(host, "disk_ok"))
         add_note(&row[4], "no shared disk");
     if (ctl_bool(host, "drift"))

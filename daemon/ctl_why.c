@@ -156,7 +156,7 @@ static bool is_here(const struct why *w, uint32_t host)
 static void put_why(const struct ctl *ctl, const struct why *w)
 {
     json_t *answer = json_object(), *elsewhere = json_array();
-    char text[HA_TEXT_MAX * 2], line[HA_TEXT_MAX * 2 + 16];
+    char text[HA_TEXT_MAX * 3], line[HA_TEXT_MAX * 3 + 16];
 
     why_here(w, text, sizeof(text));
     json_object_set_new(answer, "guest", json_string(w->name));

@@ -172,7 +172,7 @@ static void note_freeze(struct status *st)
 
 static void note_host(struct status *st, const struct ha_host_status *h, const char *condition)
 {
-    char name[HA_NAME_MAX];
+    char name[HA_NAME_MAX], way_out[HA_TEXT_MAX + 2 * HA_NAME_MAX];
     const char *text = h->why;
 
     snprintf(name, sizeof(name), "node %u", h->node);
@@ -186,6 +186,12 @@ static void note_host(struct status *st, const struct ha_host_status *h, const c
         note(st->attention, "host", name, condition, text);
     else if (strcmp(condition, "silent") == 0)
         note(st->attention, "host", name, condition, "nothing is heard from it; is corosync stuck?");
+    if (h->foreign) {
+        snprintf(way_out, sizeof(way_out),
+                 "another machine answers under its node id, and is refused: if it replaces %s, "
+                 "`xvmhactl host replace %s`", name, name);
+        note(st->attention, "host", name, "foreign machine", way_out);
+    }
     if (h->drift)
         note(st->attention, "host", name, "config drift",
              "its " XVM_CONFIG_PATH " differs from this host's: `xvmhactl config diff` shows how; "
@@ -260,7 +266,7 @@ static json_t *host_json(struct status *st, size_t i)
     note_host(st, h, condition);
     return json_pack(
         "{s:o, s:I, s:s, s:s, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:I, s:b, s:b, s:I, "
-        "s:I, s:s, s:b, s:I, s:I, s:I, s:I, s:o, s:b, s:b, s:I}",
+        "s:I, s:s, s:b, s:I, s:I, s:I, s:I, s:o, s:b, s:b, s:I, s:b, s:b}",
         "name", node_name(st, h->node), "id", (json_int_t)h->node, "condition", condition, "state",
         ha_host_state_name(h->state), "member", h->member, "daemon", h->daemon, "synced", h->synced,
         "armed", h->armed, "coordinator", h->coordinator, "drift", h->drift, "frozen", h->frozen,
@@ -270,7 +276,8 @@ static json_t *host_json(struct status *st, size_t i)
         "guests_to_leave", (json_int_t)h->leaving, "guests_leaving", (json_int_t)h->going,
         "memory_kib", (json_int_t)h->memory_kib, "memory_used_kib",
         (json_int_t)h->memory_used_kib, "why", xvm_json_text(h->why), "disk_ok", h->disk_ok,
-        "disk_bound", h->disk_bound, "disk_age_ms", (json_int_t)h->disk_age_ms);
+        "disk_bound", h->disk_bound, "disk_age_ms", (json_int_t)h->disk_age_ms, "arming", h->arming,
+        "foreign", h->foreign);
 }
 
 /* How a move goes, or why the last one failed; null: nothing to tell. */

@@ -71,6 +71,8 @@ static struct ha_action *start_op(struct ha *ha, uint32_t i, enum ha_op what,
     l->op_inc = inc;
     l->op_mig = g->mig;
     l->op_cancelled = false;
+    if (what == HA_OP_CREATE)
+        l->error[0] = '\0'; /* of an earlier incarnation */
     l->changed_at = ha->now;
     a->u.guest.op = l->op;
     a->u.guest.what = what;

@@ -151,6 +151,7 @@ struct ha_host_desk {
     uint32_t result_loss, result_level;
     bool result_told;
     char fence_error[HA_TEXT_MAX]; /* of the last fence from here that failed */
+    struct ha_uuid foreign_said;   /* kept: the other machine under its node id that was told of last */
     bool under_way_told;
     bool announced; /* in this epoch, at announced_at: a fence that is about to be launched */
     ha_ms announced_at;

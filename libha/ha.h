@@ -573,7 +573,9 @@ struct ha_host_status {
     bool down;              /* it goes down, and its guests move away for that */
     unsigned leaving;       /* guests that still are to leave it for that */
     unsigned going;         /* of these, under way */
-    char why[HA_TEXT_MAX];  /* what it waits for and the operator's way out; "" if all is well */
+    bool arming;            /* not armed, as far as is known: its keeper has yet to say so */
+    bool foreign;           /* another machine answers under its node id */
+    char why[HA_TEXT_MAX * 2]; /* what it waits for and the operator's way out; "" if all is well */
 };
 
 /* What its owner told of a guest's probes. */

@@ -46,11 +46,15 @@ static void decide_in(struct ha *ha, struct ha_member *m)
                            .want_run = sure,
                            .lease_ms = m->report.lease_ms,
                            .watchdog_ms = m->report.watchdog_ms};
-    if (!ha_propose(ha, &fact) && !ha_uuid_eq(&h->machine, &m->report.machine))
+    struct ha_host_desk *desk = &ha->host_desks[h - ha->prop.hosts];
+    if (!ha_propose(ha, &fact) && !ha_uuid_eq(&h->machine, &m->report.machine) &&
+        !ha_uuid_eq(&desk->foreign_said, &m->report.machine)) {
+        desk->foreign_said = m->report.machine;
         ha_report(ha, HA_REPORT_FOREIGN, HA_SEV_ALERT, m->node, NULL,
                   "%s is another machine under a known node id: refused until `xvmhactl host "
                   "replace %s`",
                   ha_host_name(ha, m->node), ha_host_name(ha, m->node));
+    }
 }
 
 /* --------------------------------------------------------------------------------------- lost */

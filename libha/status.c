@@ -144,7 +144,7 @@ static void lost_why(const struct ha *ha, const struct ha_host_fact *h, struct h
 static void disk_why(const struct ha *ha, ha_ms now, const struct ha_host_fact *h,
                      struct ha_host_status *r)
 {
-    char rest[HA_TEXT_MAX];
+    char rest[HA_TEXT_MAX * 2];
     ha_ms seen = ha_disk_seen(ha, h);
     if (r->member || !seen ||
         !(h->state == HA_HOST_IN || h->state == HA_HOST_LOST || h->state == HA_HOST_FENCING))
@@ -244,6 +244,15 @@ static void host_why(const struct ha *ha, ha_ms now, const struct ha_host_fact *
     }
 }
 
+enum { ARMING = 15000 }; /* for so long it may take until it is said */
+
+/* Refused until an operator says that it replaces the one that was known under that node id. */
+static bool is_foreign(const struct ha_member *m, const struct ha_host_fact *h)
+{
+    return m && m->present && m->reported && !ha_uuid_zero(&h->machine) &&
+           !ha_uuid_zero(&m->report.machine) && !ha_uuid_eq(&m->report.machine, &h->machine);
+}
+
 static void count_leaving(const struct ha *ha, const struct ha_host_fact *h,
                           struct ha_host_status *r)
 {
@@ -286,6 +295,9 @@ void ha_status_host(const struct ha *ha, ha_ms now, size_t i, struct ha_host_sta
         r->disk_ok = r->disk_told && m->disk_ok;
         r->frozen = r->daemon && m->report.frozen;
     }
+    r->foreign = is_foreign(m, h);
+    r->arming = !h->armed && ha->config && ha->config->watchdog_device &&
+                ((m && m->report.armed) || now < ha->phase_since + ARMING);
     r->disk_bound = h->disk_ms > 0;
     ha_ms seen = ha_disk_seen(ha, h);
     r->disk_age_ms = seen && now >= seen ? now - seen : -1;

@@ -202,12 +202,15 @@ bool ha_ring_eq(struct ha_ring a, struct ha_ring b)
 
 struct say {
     char *p, *end;
+    bool cut;
 };
 
 static void say_char(struct say *s, char c)
 {
     if (s->p < s->end)
         *s->p++ = c;
+    else
+        s->cut = true;
 }
 
 static void say_string(struct say *s, const char *text)
@@ -227,11 +230,27 @@ static void say_number(struct say *s, unsigned long v)
         say_char(s, digits[--n]);
 }
 
+/* What does not fit ends with three dots, between two words where there is a place for that. */
+static void say_cut(char *dst, char *end)
+{
+    enum { DOTS = 3, WORD = 24 };
+    char *p = end - DOTS;
+    if (end - dst < 2 * WORD)
+        return;
+    while (p > end - DOTS - WORD && p[-1] != ' ')
+        p--;
+    if (p[-1] != ' ')
+        p = end - DOTS;
+    while (p > dst && p[-1] == ' ')
+        p--;
+    memcpy(p, "...", DOTS + 1);
+}
+
 void ha_vsay(char *dst, size_t size, const char *format, va_list ap)
 {
     if (!size)
         return;
-    struct say s = {dst, dst + size - 1};
+    struct say s = {dst, dst + size - 1, false};
     for (const char *f = format; *f; f++) {
         if (*f != '%') {
             say_char(&s, *f);
@@ -256,6 +275,8 @@ void ha_vsay(char *dst, size_t size, const char *format, va_list ap)
         }
     }
     *s.p = 0;
+    if (s.cut)
+        say_cut(dst, s.end);
 }
 
 void ha_say(char *dst, size_t size, const char *format, ...)

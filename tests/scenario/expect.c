@@ -3,7 +3,7 @@
  *
  *   map GUEST HOST|none     where it runs when the script ends
  *   state HOST STATE        as the coordinator has it
- *   why GUEST|HOST PATTERN  the coordinator's reason
+ *   why GUEST|HOST PATTERN  the coordinator's reason; why-not: that must not match
  *   fenced HOST, not-fenced HOST
  *   event PATTERN [before TIME] [after TIME]   in this order
  *   never PATTERN
@@ -173,13 +173,14 @@ static void expect_state(struct check *c, const char *line, const char *host, co
         unmet(c, line, ha_host_state_name(hs.state));
 }
 
-static void expect_why(struct check *c, const char *line, const char *name, const char *pattern)
+static void expect_why(struct check *c, const char *line, const char *name, const char *pattern,
+                       bool match)
 {
     const struct sim_host *h = witness(c);
     struct ha_host_status hs;
     struct ha_status st;
     if (host_status(c, name, &hs)) {
-        if (!text_matches(hs.why, pattern))
+        if (text_matches(hs.why, pattern) != match)
             unmet(c, line, hs.why[0] ? hs.why : "no reason");
         return;
     }
@@ -193,7 +194,7 @@ static void expect_why(struct check *c, const char *line, const char *name, cons
         ha_status_guest(h->ha, sim_clock(c->w, h), i, &gs);
         if (strcmp(gs.name, name) != 0)
             continue;
-        if (!text_matches(gs.why, pattern))
+        if (text_matches(gs.why, pattern) != match)
             unmet(c, line, gs.why[0] ? gs.why : "no reason");
         return;
     }
@@ -223,8 +224,8 @@ static bool expect_line(struct check *c, const char *line)
         expect_map(c, line, a, b);
     else if (strcmp(word, "state") == 0)
         expect_state(c, line, a, b);
-    else if (strcmp(word, "why") == 0)
-        expect_why(c, line, a, b);
+    else if (strcmp(word, "why") == 0 || strcmp(word, "why-not") == 0)
+        expect_why(c, line, a, b, strcmp(word, "why") == 0);
     else
         return false;
     return true;

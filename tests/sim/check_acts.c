@@ -468,7 +468,7 @@ static void end_maintenance(struct sim_world *w)
 
 static void check_14_progress(struct sim_world *w)
 {
-    char why[400];
+    char why[500];
     if (!w->healing)
         return;
     if (not_well(w, why, sizeof(why))) {
@@ -486,7 +486,7 @@ static void check_14_progress(struct sim_world *w)
 
 void check_end(struct sim_world *w)
 {
-    char why[400];
+    char why[500];
     check_24_alarm(w);
     if (not_well(w, why, sizeof(why)))
         sim_violate(w, SIM_LIVENESS, 14, "%lld s after all faults ended: %s",

@@ -151,6 +151,8 @@ void fake_core_bad_day(struct ha *fake)
     fake->guests[3].restarts = 3;
     fake->hosts[0].drift = fake->hosts[0].down = true;
     fake->tolerates.hosts = 0;
+    fake->hosts[0].armed = fake->hosts[1].armed = false;
+    fake->hosts[0].arming = lost->foreign = true;
     fake->hosts[1].maintenance = 2;
     fake->hosts[1].leaving = 3;
     fake->hosts[1].going = 1;

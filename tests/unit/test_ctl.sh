@@ -176,6 +176,9 @@ expect 0 'cluster reserve, not met' status
 expect 0 '^  host2 .*in maintenance' status
 expect 0 '^  host1 .*goes down' status
 expect 0 'host host2, online: is being emptied' status
+expect 0 '^  host1 .*watchdog: ?' status
+expect 0 '^  host2 .*no watchdog$' status
+expect 0 'host host3, foreign machine: another machine answers' status
 expect 0 'guest build, preempted: stopped for want of room' status
 expect 0 'not on host3: fencing: lost 12 s ago' why web1
 expect 0 'not on host2: maintenance: is being emptied' why web1

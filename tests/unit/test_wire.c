@@ -282,6 +282,21 @@ static void keys_are_ordered_by_epoch_then_index(void **state)
     assert_true(ha_uuid_zero(&(struct ha_uuid){{0}}));
 }
 
+/* A text for people that is too long ends between two words, and says so. */
+static void long_texts_end_between_words(void **state)
+{
+    char text[60];
+
+    (void)state;
+    ha_say(text, sizeof(text), "%s", "device 'power': off failed: exit code 1: run the agent by hand");
+    assert_string_equal(text, "device 'power': off failed: exit code 1: run the agent...");
+    ha_say(text, sizeof(text), "%s", "device power off failed: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
+    assert_int_equal(strlen(text), sizeof(text) - 1);
+    assert_string_equal(text + sizeof(text) - 5, "a...");
+    ha_say(text, sizeof(text), "%s", "a text of as many bytes as there are: fifty-nine, 1 2 3 4 5");
+    assert_string_equal(text, "a text of as many bytes as there are: fifty-nine, 1 2 3 4 5");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -297,6 +312,7 @@ int main(void)
         cmocka_unit_test(the_formatter_knows_its_directives),
         cmocka_unit_test(the_formatter_cuts_at_every_size),
         cmocka_unit_test(the_hash_is_fnv_1a),
+        cmocka_unit_test(long_texts_end_between_words),
         cmocka_unit_test(keys_are_ordered_by_epoch_then_index),
     };
 

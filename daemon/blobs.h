@@ -27,8 +27,9 @@ int xvm_blobs_get(struct xvm_blobs *blobs, const struct ha_uuid *hash, void **re
 /* Durably and atomically. 0, -EFBIG, or another negative errno. */
 int xvm_blobs_put(struct xvm_blobs *blobs, const void *bytes, size_t len, struct ha_uuid *ret_hash);
 
-/* Deletes those that were needed at no look for `keep_ms` at least, and that nobody put or asked for in
- * that time. What was before this was created counts from the first look on. The number deleted. */
+/* Deletes those that were needed at no look for `keep_ms` at least, and that nobody put or asked
+ * for in that time. What was before this was created counts from the first look on. The number
+ * deleted. */
 size_t xvm_blobs_sweep(struct xvm_blobs *blobs,
                        bool (*needed)(void *user, const struct ha_uuid *hash), void *user,
                        ha_ms now, ha_ms keep_ms);

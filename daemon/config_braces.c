@@ -55,8 +55,8 @@ static void step(struct scan *s)
     s->at++;
 }
 
-/* The next item: from *ret_from to *ret_to, without blanks around. False: there is none that can be told
- * from a comment. */
+/* The next item: from *ret_from to *ret_to, without blanks around. False: there is none that can
+ * be told from a comment. */
 static bool next(struct scan *s, size_t *ret_from, size_t *ret_to)
 {
     while (s->at < s->len && is_blank(s->text[s->at]))

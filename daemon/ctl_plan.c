@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* `xvmhactl plan`: what the planner would do, and why, with the cluster as it is or with one in a file. Touches nothing; the planning is done here, not in the daemon. */
+/* `xvmhactl plan`: what the planner would do, and why, with the cluster as it is or with one in a
+ * file. Touches nothing; the planning is done here, not in the daemon. */
 #include <string.h>
 #include <time.h>
 

@@ -30,8 +30,8 @@ void plan_file_done(struct plan_file *file);
 int plan_file_host(const struct plan_file *file, const char *name);
 int plan_file_guest(const struct plan_file *file, const char *name);
 
-/* The instance of the file that --file names, or of the live cluster. CTL_OK, or an exit code after a
- * complaint. To be plan_file_done() in any case. */
+/* The instance of the file that --file names, or of the live cluster. CTL_OK, or an exit code after
+ * a complaint. To be plan_file_done() in any case. */
 int ctl_plan_instance(const struct ctl *ctl, struct plan_file *file);
 /* Say what is wrong, with --json as an object, too; return the exit code. `what`: host or guest. */
 int ctl_plan_bad(const struct ctl *ctl, int code, const char *text);

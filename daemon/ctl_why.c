@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* `xvmhactl why GUEST`: why it is where it is, why on no other host, and what would change that. The
- * daemon knows what blocks a guest, the planner what speaks against a host; here both are put together. */
+/* `xvmhactl why GUEST`: why it is where it is, why on no other host, and what would change that.
+ * The daemon knows what blocks a guest, the planner what speaks against a host: here both are put
+ * together. */
 #include <string.h>
 
 #include "ctl.h"
@@ -108,8 +109,8 @@ static void why_unplaced(const struct why *w, const char *plans, char *text, siz
         snprintf(text, size, "does not run yet: %s has room for it, where it is to start",
                  w->plan->in->hosts[to].name);
     else if (is(w->condition, "preempted"))
-        snprintf(text, size, "gave way%s%s for want of room: %s", for_guest[0] != '\0' ? " to " : "",
-                 for_guest, plans);
+        snprintf(text, size, "gave way%s%s for want of room: %s",
+                 for_guest[0] != '\0' ? " to " : "", for_guest, plans);
     else
         snprintf(text, size, "does not run: %s", plans);
 }

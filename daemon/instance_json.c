@@ -57,9 +57,9 @@ static json_t *guest_json(const struct ha_plan_instance *in, const struct ha_pla
 
     for (size_t i = 0; i < g->nneeds; i++)
         json_array_append_new(needs, xvm_json_text(in->labels[g->needs[i]].name));
-    return json_pack("{s:o, s:I, s:I, s:I, s:o, s:s, s:o, s:o, s:o, s:s, s:b, s:b, s:o, s:o}", "name",
-                     xvm_json_text(g->name), "memory_kib", (json_int_t)g->memory_kib, "vcpus",
-                     (json_int_t)g->vcpus, "priority", (json_int_t)g->priority, "on",
+    return json_pack("{s:o, s:I, s:I, s:I, s:o, s:s, s:o, s:o, s:o, s:s, s:b, s:b, s:o, s:o}",
+                     "name", xvm_json_text(g->name), "memory_kib", (json_int_t)g->memory_kib,
+                     "vcpus", (json_int_t)g->vcpus, "priority", (json_int_t)g->priority, "on",
                      g->on >= 0 ? xvm_json_text(in->hosts[g->on].name) : json_null(), "want",
                      g->run ? "run" : "stop", "allowed", host_list_json(in, g->allowed), "prefer",
                      prefer_json(in, g), "labels", needs, "move",

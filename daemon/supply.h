@@ -21,8 +21,8 @@ struct xvm_supply_sink {
     void (*arrived)(void *user, const struct ha_uuid *hash);
 };
 
-/* Bytes that nobody needed for `keep_ms` are deleted (0: a day). 0 or a negative errno. From now on the
- * sink is called, always from the loop. */
+/* Bytes that nobody needed for `keep_ms` are deleted (0: a day). 0 or a negative errno. From now on
+ * the sink is called, always from the loop. */
 int xvm_supply_new(sd_event *loop, const char *state_dir, ha_ms keep_ms,
                    const struct xvm_supply_sink *sink, void *user, struct xvm_supply **ret_supply);
 struct xvm_supply *xvm_supply_free(struct xvm_supply *supply);

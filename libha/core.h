@@ -151,7 +151,7 @@ struct ha_host_desk {
     uint32_t result_loss, result_level;
     bool result_told;
     char fence_error[HA_TEXT_MAX]; /* of the last fence from here that failed */
-    struct ha_uuid foreign_said;   /* kept: the other machine under its node id that was told of last */
+    struct ha_uuid foreign_said;   /* kept: the other machine under its node id, told of last */
     bool under_way_told;
     bool announced; /* in this epoch, at announced_at: a fence that is about to be launched */
     ha_ms announced_at;
@@ -567,8 +567,8 @@ bool ha_knows_not(const struct ha *ha, ha_node node, uint32_t guest);
 ha_node ha_knows_missing(const struct ha *ha, uint32_t guest);
 /* A member that says it knows the guest; 0: none. */
 ha_node ha_knows_where(const struct ha *ha, uint32_t guest);
-/* The coordinator: gives the chair to who knows a guest that waits for a decision and that it does not
- * know itself. */
+/* The coordinator: gives the chair to who knows a guest that waits for a decision and that it does
+ * not know itself. */
 void ha_decide_chair(struct ha *ha);
 void ha_config_act(struct ha *ha);
 void ha_config_taken(struct ha *ha, uint64_t at);

@@ -670,8 +670,8 @@ struct ha_tolerates {
 /* Plans, where something has changed since the last call: some milliseconds in a large cluster. */
 void ha_tolerates(const struct ha *ha, struct ha_tolerates *ret_tolerates);
 
-/* Do the facts refer to bytes with that hash (a definition, the configuration file), or may they, as far
- * as this host can tell? */
+/* Do the facts refer to bytes with that hash (a definition, the configuration file), or may they,
+ * as far as this host can tell? */
 bool ha_bytes_needed(const struct ha *ha, const struct ha_uuid *hash);
 
 /* The cluster as the planner is shown it, by what this host knows; NULL: nothing is founded yet, or

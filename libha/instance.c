@@ -298,8 +298,8 @@ static void free_rule_breakers(const struct ha *ha, const struct ha_facts *facts
     }
 }
 
-/* `rebalance: no` is not about delegation either: where a guest has no place beside its partners, that they
- * go along is what the rule says. */
+/* `rebalance: no` is not about delegation either: where a guest has no place beside its partners,
+ * that they go along is what the rule says. */
 static void free_partners(const struct ha *ha, const struct ha_facts *facts, struct ha_live *l)
 {
     for (size_t r = 0; r < l->in.nrules; r++) {

@@ -57,8 +57,8 @@ struct ha_plan_guest {
     bool content;     /* never moved for weak rules and preferences */
     enum ha_plan_move move;
     uint64_t allowed;      /* hosts, as bits */
-    /* For texts only. `allowed` may be less than the configuration says, for a host takes none now, or
-     * something is under way that holds the guest where it is. 0: no less. */
+    /* For texts only. `allowed` may be less than the configuration says, for a host takes none now,
+     * or something is under way that holds the guest where it is. 0: no less. */
     uint64_t may;
     uint64_t unaware;      /* hosts whose configuration does not have the guest, as bits */
     const uint32_t *needs; /* labels a host must have, as indices */

@@ -203,7 +203,8 @@ static bool cpus_short(const struct ha_plan *plan, uint32_t guest, uint32_t host
 static void say_rule(const struct ha_plan *plan, const struct ha_plan_rule *rule, uint32_t partner,
                      uint32_t host, char *text, size_t size)
 {
-    ha_say(text, size, "%s: a rule keeps it %s %s, which runs on %s", host_name(plan, (int32_t)host),
+    ha_say(text, size, "%s: a rule keeps it %s %s, which runs on %s",
+           host_name(plan, (int32_t)host),
            rule->kind == HA_PLAN_APART ? "apart from" : "together with",
            guest_name(plan, (int32_t)partner), host_name(plan, plan->place[partner]));
 }

@@ -148,7 +148,7 @@ ha_node ha_knows_where(const struct ha *ha, uint32_t guest)
     return 0;
 }
 
-/* ------------------------------------------------------- a coordinator that does not know a guest */
+/* ----------------------------------------------------- a coordinator that does not know a guest */
 
 enum { CHAIR_AGAIN = 30000 }; /* at the earliest: the other one may not have got it */
 
@@ -158,8 +158,8 @@ static bool is_synced(const struct ha *ha, const struct ha_member *m, const stru
            m->node != ha->self && m->present && m->reported && m->acked && !m->left && !m->going;
 }
 
-/* It waits for somebody to decide about it, and this host knows neither where it may run nor what it
- * takes. */
+/* It waits for somebody to decide about it, and this host knows neither where it may run nor what
+ * it takes. */
 static bool waits_unknown(const struct ha *ha, uint32_t i)
 {
     const struct ha_guest_fact *g = &ha->prop.guests[i];
@@ -167,8 +167,8 @@ static bool waits_unknown(const struct ha *ha, uint32_t i)
            !ha_guest_config(ha, i);
 }
 
-/* How many guests that are to run the member knows; 0 if none of them waits for that, or if this host
- * knows one that it does not: so the chair only goes to who knows more, and never in a circle. */
+/* How many guests that are to run the member knows; 0 if none of them waits for that, or if this
+ * host knows one that it does not: so the chair only goes to who knows more, never in a circle. */
 static size_t knows_more(const struct ha *ha, const struct ha_member *m, uint32_t *ret_guest)
 {
     size_t n = 0;
@@ -220,8 +220,8 @@ static void give_chair(struct ha *ha, const struct ha_host_fact *to, uint32_t gu
               ha_host_name(ha, ha->self), ha_host_name(ha, to->node), ha->prop.guests[guest].name);
 }
 
-/* Who coordinates must not matter, and rules, priorities and room are in the configuration only: where
- * files differ, somebody decides who has the guest in his. */
+/* Who coordinates must not matter, and rules, priorities and room are in the configuration only:
+ * where files differ, somebody decides who has the guest in his. */
 void ha_decide_chair(struct ha *ha)
 {
     uint32_t guest = 0;

@@ -341,8 +341,8 @@ static void why_unmanaged(const struct ha *ha, uint32_t i, struct ha_guest_statu
         ha_say(r->why, sizeof r->why, "not in the configuration any more");
     else
         ha_say(r->why, sizeof r->why,
-               "not in this host's configuration, but in that of %s: `xvmhactl config diff %s`, then "
-               "`xvmhactl config push` where it is right", name, name);
+               "not in this host's configuration, but in that of %s: `xvmhactl config diff %s`, "
+               "then `xvmhactl config push` where it is right", name, name);
 }
 
 static void why_free(const struct ha *ha, const struct ha_guest_fact *g, uint32_t i,
@@ -372,8 +372,9 @@ static void why_free(const struct ha *ha, const struct ha_guest_fact *g, uint32_
         ha_say(r->why, size, "the hosts are agreeing on a coordinator");
     else if (ha->coord != ha->self && ha_knows_not(ha, ha->coord, i))
         ha_say(r->why, size,
-               "%s coordinates, and its configuration does not have it: see `xvmhactl config diff %s`, "
-               "then `xvmhactl config push`", ha_host_name(ha, ha->coord), ha_host_name(ha, ha->coord));
+               "%s coordinates, and its configuration does not have it: see `xvmhactl config diff "
+               "%s`, then `xvmhactl config push`", ha_host_name(ha, ha->coord),
+               ha_host_name(ha, ha->coord));
     else if (c && c->config_path && ha_uuid_zero(&g->def))
         ha_say(r->why, size,
                "no host has a definition of it: put a good %s on one of them, then `xvmhactl reload` "
@@ -429,7 +430,8 @@ static void why_host_lost(const struct ha *ha, const struct ha_host_fact *h,
            "confirm %s`",
            name,
            h->state == HA_HOST_FENCING ? "it is being fenced" : "no fence of it is confirmed yet",
-           again ? "`xvmhactl fence " : "", again ? name : "", again ? "` fences it, or, " : "", name);
+           again ? "`xvmhactl fence " : "", again ? name : "", again ? "` fences it, or, " : "",
+           name);
 }
 
 static void why_owned(const struct ha *ha, const struct ha_guest_fact *g, uint32_t i,

@@ -185,8 +185,8 @@ def kept(c, node):
 
 
 def case_unneeded_bytes_deleted(room):
-    """Files that were agreed on and are no more are deleted, never the present one: a host that was away
-    still gets it."""
+    """Files that were agreed on and are no more are deleted, never the present one: a host that was
+    away still gets it."""
     c = Cluster(room)
     c.daemon_args = ["--keep-unneeded", "3"]
     c.start()

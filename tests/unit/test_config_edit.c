@@ -163,7 +163,8 @@ static void test_braces(void **state)
                "guests:\n  old: {memory: 1G}\n  b: {m: 1}\n  new: {memory: 8G}\nc: 1");
     expect_add(tricky, new,
                "a: 1\nguests: # all\n  web1: {memory: 2G, t: 'it''s, {x}'}\n"
-               "  \"b, c\": {t: \"\\\"}, \",\n          u: it's # one, {\n          , v: [1, {w: 2}]}\n"
+               "  \"b, c\": {t: \"\\\"}, \",\n          u: it's # one, {\n"
+               "          , v: [1, {w: 2}]}\n"
                "  new: {memory: 8G}\nb: 2\n");
     expect_remove("guests: {old: {memory: 1G}, b: {m: 1}}\nc: 2\n", "old",
                   "guests:\n  b: {m: 1}\nc: 2\n");
@@ -265,7 +266,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_add),     cmocka_unit_test(test_add_first),
-        cmocka_unit_test(test_add_refused), cmocka_unit_test(test_braces), cmocka_unit_test(test_remove),
+        cmocka_unit_test(test_add_refused), cmocka_unit_test(test_braces),
+        cmocka_unit_test(test_remove),
         cmocka_unit_test(test_remove_refused), cmocka_unit_test(test_export),
         cmocka_unit_test(test_lines),
     };

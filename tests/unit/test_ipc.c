@@ -276,13 +276,14 @@ static void test_status_of_a_bad_day(void **state)
     assert_string_equal(text_of(json_array_get(underway, 0), "name"), "web1");
     assert_string_equal(text_of(json_array_get(underway, 1), "name"), "host2"); /* being emptied */
     assert_string_equal(text_of(json_array_get(underway, 2), "condition"), "fencing");
-    assert_int_equal(json_array_size(attention), 5);
+    assert_int_equal(json_array_size(attention), 6);
     assert_string_equal(text_of(json_array_get(attention, 0), "condition"), "config drift");
-    assert_string_equal(text_of(json_array_get(attention, 1), "condition"), "host lost");
-    assert_string_equal(text_of(json_array_get(attention, 2), "text"),
+    assert_string_equal(text_of(json_array_get(attention, 1), "condition"), "foreign machine");
+    assert_string_equal(text_of(json_array_get(attention, 2), "condition"), "host lost");
+    assert_string_equal(text_of(json_array_get(attention, 3), "text"),
                         "`xvmhactl clear web2` lets it try again");
-    assert_string_equal(text_of(json_array_get(attention, 3), "condition"), "preempted");
-    assert_string_equal(text_of(json_array_get(attention, 4), "condition"), "not met");
+    assert_string_equal(text_of(json_array_get(attention, 4), "condition"), "preempted");
+    assert_string_equal(text_of(json_array_get(attention, 5), "condition"), "not met");
     json_decref(json);
 }
 

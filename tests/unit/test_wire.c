@@ -288,9 +288,11 @@ static void long_texts_end_between_words(void **state)
     char text[60];
 
     (void)state;
-    ha_say(text, sizeof(text), "%s", "device 'power': off failed: exit code 1: run the agent by hand");
+    ha_say(text, sizeof(text), "%s",
+           "device 'power': off failed: exit code 1: run the agent by hand");
     assert_string_equal(text, "device 'power': off failed: exit code 1: run the agent...");
-    ha_say(text, sizeof(text), "%s", "device power off failed: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
+    ha_say(text, sizeof(text), "%s",
+           "device power off failed: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
     assert_int_equal(strlen(text), sizeof(text) - 1);
     assert_string_equal(text + sizeof(text) - 5, "a...");
     ha_say(text, sizeof(text), "%s", "a text of as many bytes as there are: fifty-nine, 1 2 3 4 5");

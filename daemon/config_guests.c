@@ -110,6 +110,18 @@ static int read_managed(struct xvm_loader *l, const struct xvm_field *f, const s
     return 0;
 }
 
+static int read_guard(struct xvm_loader *l, const struct xvm_field *f, const struct xvm_node *v,
+                      void *out)
+{
+    struct ha_guest_config *guest = out;
+
+    if (v->kind != XVM_NODE_SCALAR ||
+        (strcmp(v->text, "none") != 0 && strcmp(v->text, "scsi") != 0))
+        return xvm_config_fail_node(l, v, "`%s` is not understood, expected none or scsi", f->key);
+    guest->disk_guard = strcmp(v->text, "scsi") == 0 ? HA_GUARD_SCSI : HA_GUARD_NONE;
+    return 0;
+}
+
 /* These two first: defaults have all but them. */
 static const struct xvm_field guest_fields[] = {
     {.key = "config", .read = xvm_read_path, .offset = FIELD(config_path)},
@@ -134,6 +146,7 @@ static const struct xvm_field guest_fields[] = {
     {.key = "needs", .read = xvm_read_needs},
     {.key = "prefer", .read = xvm_read_prefer},
     {.key = "managed", .read = read_managed},
+    {.key = "disk_guard", .read = read_guard},
     {.key = "probes", .read = xvm_read_probes},
     {.key = "on_reboot", .read = xvm_read_on_end, .offset = FIELD(on_reboot), .max = HA_ON_STOP},
     {.key = "on_poweroff",
@@ -179,6 +192,11 @@ static void read_guest(struct xvm_loader *l, const struct xvm_node *key,
         xvm_config_fail_node(l, value,
                              "guest %s has no `memory`, expected a size: the hosts' memory is "
                              "planned by it, and only with the driver libxl its definition can tell",
+                             guest->name);
+    if (guest->disk_guard != HA_GUARD_NONE && strcmp(l->config->driver, "libxl") != 0)
+        xvm_config_fail_node(l, value,
+                             "guest %s has `disk_guard: scsi`, expected none: only the driver "
+                             "libxl knows its disks",
                              guest->name);
     if (guest->config_path == NULL && strcmp(l->config->driver, "libxl") == 0)
         xvm_config_fail_node(l, value,

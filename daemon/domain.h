@@ -34,6 +34,7 @@ struct domain_options {
     const char *file, *cluster; /* define: xl configuration, and whose guest it is */
     int channel, progress;  /* send, receive: inherited descriptors; progress -1: nobody listens */
     enum ha_move_kind kind; /* send */
+    uint64_t guard; /* this host's key on the guest's disks; 0: they are not guarded */
     int go; /* inherited: says when to begin, and until when; -1: at once */
 };
 
@@ -159,6 +160,26 @@ int domain_clear(struct domain_worker *w, uint64_t inc);
 /* Has dom0 give memory if the host is set up so. 0, or -ENOMEM with a sentence. domain_build.c */
 int domain_make_room(struct domain_worker *w, libxl_domain_config *config,
                      char why[static HA_TEXT_MAX]);
+
+/* ---------------------------------------------------------------------------- domain_guard.c */
+
+/* Before a copy is made (hold: it will be the only one; join: it comes in by a move): this host may
+ * write to the guest's disks. Nothing to do without --guard. 0, or a negative errno with a sentence;
+ * what was done by then is given up. */
+int domain_guard_hold(struct domain_worker *w, const libxl_domain_config *config,
+                      char why[static HA_TEXT_MAX]);
+int domain_guard_join(struct domain_worker *w, const libxl_domain_config *config,
+                      char why[static HA_TEXT_MAX]);
+/* No copy of that incarnation (0: any) is here any more: marks its disks to be unregistered. */
+void domain_guard_let_go(struct domain_worker *w, uint64_t inc);
+/* Waits until nobody changes the reservations of the guest's disks. 0 or a negative errno. */
+int domain_guard_settled(struct domain_worker *w);
+/* A guest that ran already was taken over: notes its disks, to be guarded if they are free. */
+void domain_guard_note(struct domain_worker *w);
+/* Unregisters what is marked, and makes sure of what the copy --inc holds. */
+int domain_guard(const struct domain_options *options);
+void domain_guard_check(struct domain_worker *w, const libxl_domain_config *config, void *user,
+                        void (*problem)(void *user, const char *text));
 
 int domain_list(const struct domain_options *options);  /* domain_list.c */
 int domain_watch(const struct domain_options *options); /* domain_watch.c */

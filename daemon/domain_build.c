@@ -76,8 +76,10 @@ int domain_clear(struct domain_worker *w, uint64_t inc)
         if (its_inc == inc)
             code = XVM_WORKER_UNKNOWN; /* the inventory shows it */
     domain_scan_done(&scan);
-    if (code == XVM_WORKER_FAILED)
+    if (code == XVM_WORKER_FAILED) {
         xvm_record_remove(w->dir);
+        domain_guard_let_go(w, inc);
+    }
     return code;
 }
 
@@ -101,10 +103,17 @@ static int build(struct domain_worker *w, libxl_domain_config *config)
         xvm_record_remove(w->dir);
         return domain_say(w, XVM_WORKER_FAILED, "%s", stop);
     }
+    if (domain_guard_hold(w, config, why) < 0) {
+        xvm_record_remove(w->dir);
+        return domain_say(w, XVM_WORKER_FAILED, "%s", why);
+    }
+    stop = domain_must_not_begin(w); /* that may have taken a while */
     domain_forget_words(w);
-    int rc = libxl_domain_create_new(w->xl, config, &domid, NULL, NULL);
-    if (rc != 0)
-        return domain_say_words(w, domain_clear(w, o->inc), "libxl cannot build it (%d)", rc);
+    int rc = stop ? ERROR_ABORTED : libxl_domain_create_new(w->xl, config, &domid, NULL, NULL);
+    if (rc != 0) {
+        int code = domain_clear(w, o->inc);
+        return domain_say_words(w, code, "%s (%d)", stop ? stop : "libxl cannot build it", rc);
+    }
     record.domid = domid;
     (void)xvm_record_write(w->dir, &record); /* the tag says the same */
     return domain_say(w, XVM_WORKER_OK, "domain %" PRIu32, domid);

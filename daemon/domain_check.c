@@ -114,10 +114,16 @@ bool domain_check_files(const libxl_domain_config *config, char why[static HA_TE
     return c.problems == 0;
 }
 
+static void on_guard_problem(void *user, const char *text)
+{
+    problem(user, "%s", text);
+}
+
 static void check_all(struct check *c, libxl_domain_config *config)
 {
     check_host(c, config);
     check_files(c, config);
+    domain_guard_check(&c->w, config, c, on_guard_problem);
     for (int i = 0; i < config->num_nics; i++)
         check_nic(c, &config->nics[i]);
     check_memory(c, config); /* last: it fills in defaults */

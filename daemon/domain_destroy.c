@@ -122,5 +122,6 @@ int domain_destroy(struct domain_worker *w)
         return domain_say_words(w, XVM_WORKER_UNKNOWN, "%s", what);
     if (w->known.has_record && meant(w, w->known.record.inc))
         xvm_record_remove(w->dir);
+    domain_guard_let_go(w, w->options->inc);
     return domain_say(w, XVM_WORKER_OK, "gone");
 }

@@ -17,7 +17,8 @@ enum { MOVE_NICE = -10 };
 static const char usage[] =
     "usage: xvm-ha-domain OPERATION GUEST [OPTION]...\n"
     "       xvm-ha-domain define GUEST --file XL.CFG [--cluster NAME]\n"
-    "       xvm-ha-domain check GUEST --definition FILE\n"
+    "       xvm-ha-domain check GUEST --definition FILE [--guard KEY]\n"
+    "       xvm-ha-domain guard GUEST [--inc N] [--until MS]\n"
     "       xvm-ha-domain list | watch\n"
     "\n"
     "xvm-had's hands: what it does with Xen, one process an operation. OPERATION is one of\n"
@@ -31,6 +32,7 @@ static const char usage[] =
     "  --uuid UUID        of the guest\n"
     "  --alias NAME       what its xl configuration calls it\n"
     "  --definition FILE  made by define\n"
+    "  --guard KEY        hexadecimal: this host's, for reservations on the guest's disks\n"
     "  --kind KIND        send: live or migrate\n"
     "  --channel FD, --progress FD\n"
     "                     send, receive: an open stream to the other end; where to say how far\n"
@@ -55,6 +57,7 @@ static const struct {
     {"resume", HA_OP_RESUME, domain_resume, NULL},
     {"define", 0, NULL, domain_define},
     {"check", 0, NULL, domain_check},
+    {"guard", 0, NULL, domain_guard},
     {"list", 0, NULL, domain_list},
     {"watch", 0, NULL, domain_watch},
 };
@@ -71,6 +74,7 @@ static const struct option known[] = {
     {"dump", required_argument, NULL, 'D'},
     {"file", required_argument, NULL, 'f'},
     {"cluster", required_argument, NULL, 'c'},
+    {"guard", required_argument, NULL, 'g'},
     {"kind", required_argument, NULL, 'k'},
     {"channel", required_argument, NULL, 'C'},
     {"progress", required_argument, NULL, 'P'},
@@ -116,6 +120,18 @@ static bool parse_number(int c, const char *text, struct domain_options *o)
     return true;
 }
 
+/* Hexadecimal; "": none. */
+static bool parse_key(const char *text, uint64_t *ret)
+{
+    char *end = NULL;
+    errno = 0;
+    uint64_t n = strtoull(text, &end, 16);
+    if (errno || *end || *text == '-')
+        return false;
+    *ret = n;
+    return true;
+}
+
 static bool parse_one(int c, const char *text, struct domain_options *o)
 {
     switch (c) {
@@ -142,6 +158,8 @@ static bool parse_one(int c, const char *text, struct domain_options *o)
     case 'c':
         o->cluster = text;
         return true;
+    case 'g':
+        return parse_key(text, &o->guard);
     case 'k':
         o->kind = !strcmp(text, "live") ? HA_MOVE_LIVE : HA_MOVE_MIGRATE;
         return o->kind == HA_MOVE_LIVE || !strcmp(text, "migrate");

@@ -180,6 +180,11 @@ int domain_send(struct domain_worker *w)
     r = read_byte(w, XVM_CHANNEL_READY);
     if (r < 0)
         return domain_say(w, XVM_WORKER_FAILED, "the target is not ready: %s", channel_error(r));
+    /* Before the target registers: what is late of an earlier move must not undo that. */
+    r = domain_guard_settled(w);
+    if (r < 0)
+        return domain_say(w, XVM_WORKER_FAILED, "its disks' reservations are not settled yet: %s",
+                          strerror(-r));
     return send_image(w, &d);
 }
 
@@ -285,6 +290,10 @@ static int receive_image(struct domain_worker *w, libxl_domain_config *config)
                           strerror(-r));
     w->known.record = record;
     w->known.has_record = true;
+    if (domain_guard_join(w, config, why) < 0) {
+        xvm_record_remove(w->dir);
+        return domain_say(w, XVM_WORKER_FAILED, "%s", why);
+    }
     const char *stop = domain_must_not_begin(w);
     domain_forget_words(w);
     int rc = stop ? ERROR_ABORTED : restore(w, config, &domid);

@@ -138,6 +138,7 @@ int domain_tag(struct domain_worker *w)
                                 strerror(-r));
     struct xvm_domain_record record = {.uuid = d.uuid, .domid = d.domid, .inc = o->inc};
     (void)xvm_record_write(w->dir, &record);
+    domain_guard_note(w);
     return domain_say(w, XVM_WORKER_OK, "domain %" PRIu32 " adopted%s", d.domid,
                       monitors ? ", its xl ended" : "");
 }

@@ -59,6 +59,7 @@ static void finish(struct xvm_op *op, enum ha_result result, const char *text)
     struct xvm_driver *driver = op->driver;
     bool received = op->what == HA_OP_RECEIVE && result == HA_RESULT_OK;
     xvm_op_take(op);
+    xvm_libxl_guard_settle(op, result);
     if (op->what == HA_OP_DESTROY && result != HA_RESULT_OK && op->id)
         xvm_libxl_expect(driver, op->guest, op->inc, false);
     if (op->what == HA_OP_RECEIVE && !received)
@@ -85,6 +86,10 @@ void xvm_libxl_on_line(void *user, const char *line)
     if (json && json_unpack(json, "{s:s, s:s}", "result", &result, "text", &text) == 0) {
         xvm_child_sanitise(text, op->text, sizeof(op->text));
         op->has_text = true;
+    } else if (json && json_unpack(json, "{s:s}", "warning", &text) == 0) {
+        char clean[HA_TEXT_MAX * 2];
+        xvm_child_sanitise(text, clean, sizeof(clean));
+        xvm_libxl_say(op->driver, HA_SEV_WARNING, op->guest, "%s", clean);
     }
     json_decref(json);
 }
@@ -159,7 +164,7 @@ int xvm_libxl_worker(const struct xvm_op *op, ha_ms timeout_ms, int go, xvm_chil
 {
     struct xvm_driver *driver = op->driver;
     const struct xvm_known *known = xvm_libxl_known(driver, op->guest);
-    char inc[24], mig[24], until[24], timeout[24], uuid[37] = "", dump[512] = "";
+    char inc[24], mig[24], until[24], timeout[24], uuid[37] = "", dump[512] = "", guard[17];
     char *definition = definition_of(op);
     bool transfer = op->stream >= 0;
     const int fds[] = {transfer ? op->stream : go, op->progress};
@@ -172,6 +177,7 @@ int xvm_libxl_worker(const struct xvm_op *op, ha_ms timeout_ms, int go, xvm_chil
     if (op->what == HA_OP_DESTROY && op->dump && driver->dump_dir)
         snprintf(dump, sizeof(dump), "%s/%s-%" PRIu64 ".core", driver->dump_dir, op->guest,
                  op->inc);
+    xvm_libxl_guard_key(driver, op->guest, guard);
     snprintf(until, sizeof(until), "%" PRId64, op->until > 0 ? op->until : 0);
     snprintf(timeout, sizeof(timeout), "%" PRId64, timeout_ms);
     const char *const argv[] = {"xvm-ha-domain",
@@ -197,6 +203,8 @@ int xvm_libxl_worker(const struct xvm_op *op, ha_ms timeout_ms, int go, xvm_chil
                                 timeout,
                                 "--dump",
                                 dump,
+                                "--guard",
+                                guard,
                                 transfer  ? "--channel"
                                 : go >= 0 ? "--go"
                                           : NULL,
@@ -352,6 +360,7 @@ static struct xvm_driver *libxl_free(struct xvm_driver *driver)
     xvm_ops_close(&driver->ops);
     xvm_libxl_ready_close(driver);
     xvm_libxl_check_close(driver);
+    xvm_libxl_guard_close(driver);
     xvm_libxl_define_close(driver);
     xvm_libxl_watch_close(driver);
     xvm_libxl_look_close(driver);
@@ -395,6 +404,7 @@ static int libxl_open(const struct xvm_driver_env *env, struct xvm_driver **ret_
         driver->guests_fd = -1;
         driver->loop = sd_event_ref(env->loop);
         driver->config = env->config;
+        driver->self = env->self;
         driver->sink = env->sink;
         driver->user = env->user;
         driver->definitions = env->definitions;

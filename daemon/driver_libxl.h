@@ -74,6 +74,7 @@ struct xvm_ready;
 struct xvm_driver {
     sd_event *loop;
     const struct ha_config *config;
+    ha_node self;
     char *host_name, *run_dir, *program, *dump_dir;
     const struct xvm_driver_sink *sink;
     void *user;
@@ -93,6 +94,7 @@ struct xvm_driver {
     struct xvm_definer definer;
     struct xvm_check *checks;
     struct xvm_ready *ready_workers;
+    struct xvm_settling *settling;
     sd_event_source *on_look;    /* runs once the loop comes round */
     sd_event_source *on_retry;   /* looks again after a moment */
 };
@@ -127,6 +129,14 @@ bool xvm_libxl_ready_take(struct xvm_op *unpause, ha_ms timeout_ms);
 /* That copy will not run: its worker goes. */
 void xvm_libxl_ready_drop(struct xvm_driver *driver, const char *guest);
 void xvm_libxl_ready_close(struct xvm_driver *driver);
+
+/* ---------------------------------------------------------------------- driver_libxl_guard.c */
+
+/* This host's key for a guest's disks, hexadecimal; "": they are not to be guarded. */
+void xvm_libxl_guard_key(const struct xvm_driver *driver, const char *guest, char text[static 17]);
+/* An operation has ended: what that means for the reservations is begun. */
+void xvm_libxl_guard_settle(const struct xvm_op *op, enum ha_result result);
+void xvm_libxl_guard_close(struct xvm_driver *driver);
 
 /* ----------------------------------------------------------------------- driver_libxl_look.c */
 

@@ -244,13 +244,14 @@ static void add_text(struct xvm_check *check, const char *text)
 static void on_check_line(void *user, const char *line)
 {
     struct xvm_check *check = user;
-    const char *problem = NULL;
+    const char *text = NULL;
     char clean[HA_TEXT_MAX];
     json_t *json = json_loads(line, JSON_REJECT_DUPLICATES, NULL);
-    if (json && json_unpack(json, "{s:s}", "problem", &problem) == 0) {
-        xvm_child_sanitise(problem, clean, sizeof(clean));
+    bool problem = json && json_unpack(json, "{s:s}", "problem", &text) == 0;
+    if (problem || (json && json_unpack(json, "{s:s}", "warning", &text) == 0)) {
+        xvm_child_sanitise(text, clean, sizeof(clean));
         add_text(check, clean);
-        check->problem = true;
+        check->problem |= problem;
     }
     json_decref(json);
 }
@@ -275,14 +276,16 @@ int xvm_libxl_check(struct xvm_driver *driver, const char *guest,
                     void *user)
 {
     struct xvm_check *check = calloc(1, sizeof(*check));
-    char *definition = xvm_definitions_path(driver->definitions, guest);
+    char *definition = xvm_definitions_path(driver->definitions, guest), guard[17];
     int r = check && definition ? 0 : -ENOMEM;
     if (!r && access(definition, R_OK) < 0)
         r = -errno;
     if (!r) {
         const char *const argv[] = {"xvm-ha-domain",   "check",    guest,
                                     "--definition",    definition, "--host",
-                                    driver->host_name, NULL};
+                                    driver->host_name, "--guard",  guard,
+                                    NULL};
+        xvm_libxl_guard_key(driver, guest, guard);
         check->driver = driver;
         check->done = done;
         check->user = user;

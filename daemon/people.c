@@ -31,12 +31,13 @@ static void on_validated(void *user, uint64_t client, json_t *answer)
     xvm_ipc_answer(d->ipc, client, answer);
 }
 
-static void on_found(void *user, const char *guest, const char *text)
+static void on_found(void *user, const char *guest, bool fit, const char *text)
 {
     struct xvm_daemon *d = user;
     char sentence[HA_TEXT_MAX * 6];
 
-    snprintf(sentence, sizeof(sentence), "%s could not be started here: %s", guest, text);
+    snprintf(sentence, sizeof(sentence), "%s%s: %s", guest,
+             fit ? "" : " could not be started here", text);
     xvm_daemon_report(d, HA_REPORT_GUEST_BLOCKED, HA_SEV_WARNING, d->facts.self, guest, sentence);
 }
 

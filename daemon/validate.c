@@ -55,8 +55,10 @@ static void report(struct xvm_validate *v, const char *guest, const char *result
     const struct job *job = &v->jobs[0];
 
     if (job->id == 0) {
-        if (strcmp(result, "unfit") == 0)
-            v->env.found(v->env.user, guest, text);
+        bool fit = strcmp(result, "fit") == 0;
+
+        if (strcmp(result, "unfit") == 0 || (fit && text[0] != '\0'))
+            v->env.found(v->env.user, guest, fit, text);
         return;
     }
     xvm_talk_say(v->env.talk, "validated",

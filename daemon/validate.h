@@ -20,8 +20,9 @@ struct xvm_validate_env {
     struct xvm_talk *talk;
     /* Answers the client of xvm_validate_ask; takes over `answer`. */
     void (*answer)(void *user, uint64_t client, json_t *answer);
-    /* A guest could not be started here, seen when the configuration was read. */
-    void (*found)(void *user, const char *guest, const char *text);
+    /* A guest could not be started here, or (fit) something of it should be known; seen when the
+     * configuration was read. */
+    void (*found)(void *user, const char *guest, bool fit, const char *text);
 };
 
 int xvm_validate_new(const struct xvm_validate_env *env, struct xvm_validate **ret_validate);

@@ -132,6 +132,12 @@ enum ha_on_end {
     HA_ON_DUMP_STOP,
 };
 
+/* What keeps other hosts from writing to a guest's disks, besides that the cluster has one owner. */
+enum ha_guard {
+    HA_GUARD_NONE = 0,
+    HA_GUARD_SCSI, /* persistent reservations on the storage */
+};
+
 /* A guest that is to run before another one is started. */
 struct ha_after {
     char name[HA_NAME_MAX];
@@ -167,6 +173,7 @@ struct ha_guest_config {
     size_t nprobes;
     unsigned restart_per_host; /* failures in a row on one host, then another one; 0: any */
     uint8_t on_reboot, on_poweroff, on_crash; /* enum ha_on_end */
+    uint8_t disk_guard;     /* enum ha_guard; for the shell */
     struct ha_after *after; /* what it is started after */
     size_t nafter;
     ha_ms start_wait_ms;    /* the longest that it waits for those */

@@ -75,6 +75,12 @@ static int fail(const struct disk *d, char why[static HA_TEXT_MAX], int r, const
     return r;
 }
 
+static const char *name_of(const struct disk *d)
+{
+    const char *slash = strrchr(d->program, '/');
+    return slash ? slash + 1 : d->program;
+}
+
 /* ------------------------------------------------------------------------------------- running */
 
 static void become(const char *program, char *const *argv, pid_t parent, int out, int err)
@@ -293,14 +299,14 @@ static int ask(struct disk *d, const char *what, struct state *state,
     const char *const args[] = {"--in", what};
     int r = call_again(d, args, 2, out);
     if (r < 0)
-        return fail(d, why, r, "%s: %s", d->program, d->words);
+        return fail(d, why, r, "%s: %s", name_of(d), d->words);
     if (r > 0)
         return fail(d, why, -EIO,
-                    "%s says: %s (exit %d); does the storage do persistent reservations?", d->program,
-                    d->words, r);
+                    "it does not answer to persistent reservations: %s says: %s (exit %d)",
+                    name_of(d), d->words, r);
     if (parse(out, state) < 0) {
         xvm_child_sanitise(out, d->words, 60);
-        return fail(d, why, -EBADMSG, "what %s says of it makes no sense: `%.60s`", d->program,
+        return fail(d, why, -EBADMSG, "what %s says of it makes no sense: `%.60s`", name_of(d),
                     d->words);
     }
     return 0;
@@ -352,7 +358,7 @@ static int change(struct disk *d, const char *what, uint64_t rk, uint64_t sark,
         return 0;
     if (r == 127)
         r = -ENOENT;
-    (void)fail(d, why, r, "%s %s: %s", d->program, what, d->words);
+    (void)fail(d, why, r, "%s %s: %s", name_of(d), what, d->words);
     return r < 0 ? r : r == CODE_CONFLICT || r == CODE_CONFLICT_MPATH ? 1 : 2;
 }
 
@@ -388,7 +394,7 @@ static int other_type(const struct disk *d, const struct state *state, char why[
     return fail(d, why, -EBUSY,
                 "it is reserved in another way (`%.40s`, key 0x%" PRIx64
                 "): free it with `%s --out --clear`",
-                state->type, state->holder, d->program);
+                state->type, state->holder, name_of(d));
 }
 
 static bool open_disk(const struct xvm_guard *guard, const char *path, enum xvm_guard_kind kind,

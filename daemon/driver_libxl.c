@@ -263,6 +263,7 @@ static void start_op(struct xvm_op *op)
 void xvm_libxl_become_ready(struct xvm_driver *driver)
 {
     driver->ready = true;
+    xvm_libxl_guard_resume(driver);
     for (struct xvm_op *op = driver->ops.first; op; op = op->next)
         if (!op->child && !op->problem)
             start_op(op);

@@ -136,6 +136,8 @@ void xvm_libxl_ready_close(struct xvm_driver *driver);
 void xvm_libxl_guard_key(const struct xvm_driver *driver, const char *guest, char text[static 17]);
 /* An operation has ended: what that means for the reservations is begun. */
 void xvm_libxl_guard_settle(const struct xvm_op *op, enum ha_result result);
+/* Takes up what an earlier daemon did not see the end of. */
+void xvm_libxl_guard_resume(struct xvm_driver *driver);
 void xvm_libxl_guard_close(struct xvm_driver *driver);
 
 /* ----------------------------------------------------------------------- driver_libxl_look.c */

@@ -109,6 +109,13 @@ void xvm_libxl_guard_settle(const struct xvm_op *op, enum ha_result result)
         settle(driver, op->guest, 0, 0);
 }
 
+void xvm_libxl_guard_resume(struct xvm_driver *driver)
+{
+    for (size_t i = 0; i < driver->nknown; i++)
+        if (has_file(driver, driver->known[i].guest, XVM_GUARD_LEFT))
+            settle(driver, driver->known[i].guest, 0, 0);
+}
+
 /* They go on by themselves. */
 void xvm_libxl_guard_close(struct xvm_driver *driver)
 {

@@ -544,6 +544,27 @@ static void test_alias_bomb(void **state)
     done(&l);
 }
 
+/* A default for all guests, and one that is without. */
+static void test_disk_guard(void **state)
+{
+    struct loaded l;
+
+    (void)state;
+    l = load("cluster: {name: c}\nhosts: {a: {id: 1, fence: none}}\n"
+             "guest_defaults: {disk_guard: scsi}\n"
+             "guests: {g: {config: /g}, h: {config: /h, disk_guard: none}}\n",
+             NULL);
+    assert_int_equal(l.r, 0);
+    assert_int_equal(l.config->guests[0].disk_guard, HA_GUARD_SCSI);
+    assert_int_equal(l.config->guests[1].disk_guard, HA_GUARD_NONE);
+    done(&l);
+    l = load("cluster: {name: c}\nhosts: {a: {id: 1, fence: none}}\nguests: {g: {config: /g}}\n",
+             NULL);
+    assert_int_equal(l.r, 0);
+    assert_int_equal(l.config->guests[0].disk_guard, HA_GUARD_NONE);
+    done(&l);
+}
+
 /* How moves travel, and how guests move; what is not written has a default. */
 static void test_migration(void **state)
 {
@@ -635,6 +656,7 @@ int main(void)
         cmocka_unit_test(test_hostile),
         cmocka_unit_test(test_alias_bomb),
         cmocka_unit_test(test_too_many),
+        cmocka_unit_test(test_disk_guard),
         cmocka_unit_test(test_migration),
         cmocka_unit_test(test_mutilated_example),
     };

@@ -96,7 +96,7 @@ static void assert_disk(struct world *w, const char *wanted)
     size_t i, n = 0;
     json_t *key;
     snprintf(path, sizeof(path), "%s/state", w->dir);
-    json_t *json = json_load_file(path, 0, NULL);
+    json_t *json = json_load_file(path, JSON_DECODE_INT_AS_REAL, NULL);
     assert_non_null(json);
     const char *holder = json_string_value(json_object_get(json, "holder"));
     json_array_foreach(json_object_get(json, "keys"), i, key)
@@ -284,7 +284,7 @@ static void test_unsupported(void **state)
     assert_int_equal(hold(w, 1, "host1"), -EIO);
     assert_why(w, "command not supported");
     assert_int_equal(join(w, 1, "host1"), -EIO);
-    assert_why(w, "does the storage do persistent reservations?");
+    assert_why(w, "it does not answer to persistent reservations");
     assert_int_equal(xvm_guard_probe(&w->guard, DISK, XVM_GUARD_SCSI, w->why), -EIO);
     w->guard.sg_persist = "/nonexistent/sg_persist";
     assert_true(xvm_guard_probe(&w->guard, DISK, XVM_GUARD_SCSI, w->why) < 0);

@@ -370,6 +370,64 @@ static void test_cancel(void **state)
     assert_string_equal(w->text, "cancelled");
 }
 
+static void leave_file(struct world *w, const char *name)
+{
+    char command[256];
+    snprintf(command, sizeof(command), "mkdir -p '%s/guests/" GUEST "' && touch '%s/guests/" GUEST "/%s'",
+             w->run_dir, w->run_dir, name);
+    assert_int_equal(system(command), 0);
+}
+
+static bool called_with(struct world *w, const char *op, const char *part)
+{
+    char path[192], line[1024];
+    bool found = false;
+    snprintf(path, sizeof(path), "%s/calls", w->fake);
+    FILE *f = fopen(path, "r");
+    while (f && fgets(line, sizeof(line), f))
+        found |= !strncmp(line, op, strlen(op)) && strstr(line, part);
+    if (f)
+        fclose(f);
+    return found;
+}
+
+/* Workers get this host's key if the guest's disks are to be guarded; what is to be done afterwards
+ * is a process of its own, which nobody waits for. */
+static void test_guard_follows(void **state)
+{
+    struct world *w = *state;
+    assert_int_equal(run(w, HA_OP_CREATE, 6), HA_RESULT_OK);
+    assert_true(called_with(w, "create", "--guard \n"));
+    w->guest.disk_guard = HA_GUARD_SCSI;
+    assert_int_equal(run(w, HA_OP_CREATE, 7), HA_RESULT_OK);
+    assert_true(called_with(w, "create", "--guard afd071e500000001"));
+    assert_int_equal(run(w, HA_OP_UNPAUSE, 7), HA_RESULT_OK);
+    assert_int_equal(run(w, HA_OP_DESTROY, 7), HA_RESULT_OK);
+    assert_int_equal(calls(w, "guard"), 0); /* these workers have left nothing to do */
+    leave_file(w, "guard");
+    put(w, "guard", "sleep 1000");
+    assert_int_equal(run(w, HA_OP_UNPAUSE, 7), HA_RESULT_OK);
+    WAIT_UNTIL(w, called_with(w, "guard", "--inc 7 "));
+    unsigned before = calls(w, "guard");
+    assert_int_equal(run(w, HA_OP_DESTROY, 7), HA_RESULT_OK);
+    assert_int_equal(calls(w, "guard"), before);
+    leave_file(w, "guard.left");
+    put(w, "guard",
+        "echo '{\"result\": \"failed\", \"text\": \"sg_persist hangs\"}'; exit 65");
+    assert_int_equal(run(w, HA_OP_DESTROY, 7), HA_RESULT_OK);
+    WAIT_UNTIL(w, strstr(w->said, "web: guard of its disks: sg_persist hangs"));
+    assert_true(called_with(w, "guard", "--inc 0 "));
+    unsigned left = calls(w, "guard");
+    xvm_driver_libxl.free(w->driver); /* the next daemon takes it up */
+    open_driver(w);
+    WAIT_UNTIL(w, calls(w, "guard") > left);
+    /* What a worker warns of is said. */
+    put(w, "tag",
+        "echo '{\"warning\": \"unguarded\"}'; echo '{\"result\": \"ok\", \"text\": \"\"}'");
+    assert_int_equal(run(w, HA_OP_TAG, 8), HA_RESULT_OK);
+    assert_non_null(strstr(w->said, "web: unguarded"));
+}
+
 static void on_checked(void *user, const char *guest, bool fit, const char *text)
 {
     struct world *w = user;
@@ -392,9 +450,16 @@ static void test_check(void **state)
     WAIT_UNTIL(w, w->checks == 2);
     assert_false(w->fit);
     assert_string_equal(w->text, "no bridge br0; no disk");
-    put(w, "check", "exit 1");
+    put(w, "check",
+        "echo '{\"warning\": \"xvdb is not guarded\"}'; "
+        "echo '{\"result\": \"ok\", \"text\": \"\"}'");
     assert_int_equal(xvm_driver_libxl.check(w->driver, GUEST, on_checked, w), 0);
     WAIT_UNTIL(w, w->checks == 3);
+    assert_true(w->fit);
+    assert_string_equal(w->text, "xvdb is not guarded");
+    put(w, "check", "exit 1");
+    assert_int_equal(xvm_driver_libxl.check(w->driver, GUEST, on_checked, w), 0);
+    WAIT_UNTIL(w, w->checks == 4);
     assert_false(w->fit);
     /* Freed with one under way: it is simply forgotten. */
     put(w, "check", "sleep 1000");
@@ -489,6 +554,7 @@ int main(void)
         TEST(test_transfer_has_its_channel),
         TEST(test_cancel),
         TEST(test_check),
+        TEST(test_guard_follows),
         TEST(test_definitions_are_made),
         TEST(test_builds_from_what_was_decided),
     };

@@ -37,7 +37,7 @@ enum {
     WORDS_MAX = 90,
     KEYS_MAX = 128,
     ROUNDS = KEYS_MAX + 32,
-    FAILURES = 3,      /* changes in a row that did not help */
+    FAILURES = 3,      /* changes in a row that changed nothing */
     ATTENTIONS = 6,    /* unit attentions in a row: one may wait for each thing that happened */
     ATTENTION_MS = 50,
     REAP_MS = 200,     /* after a kill; a process that the kernel holds is left behind */
@@ -319,6 +319,12 @@ static int look(struct disk *d, struct state *state, char why[static HA_TEXT_MAX
     return r < 0 ? r : ask(d, "--read-reservation", state, parse_reservation, why);
 }
 
+static bool same(const struct state *a, const struct state *b)
+{
+    return a->nkeys == b->nkeys && !memcmp(a->keys, b->keys, a->nkeys * sizeof(a->keys[0])) &&
+           a->reserved == b->reserved && a->holder == b->holder;
+}
+
 static size_t times(const struct state *state, uint64_t key)
 {
     size_t n = 0;
@@ -455,21 +461,23 @@ int xvm_guard_hold(const struct xvm_guard *guard, const char *path, enum xvm_gua
                    char why[static HA_TEXT_MAX])
 {
     struct disk d;
-    struct state state;
+    struct state state, before = {.nkeys = KEYS_MAX};
     bool ghosts = true;
-    int failures = 0;
+    int idle = 0;
     if (!open_disk(guard, path, kind, &d, why))
         return -ENODEV;
     /* Even if the key is there: it may be there for an earlier connection of this host. */
     int r = register_here(&d, why);
     if (r)
         return r < 0 ? r : -EIO;
-    for (int i = 0; i < ROUNDS && failures < FAILURES; i++) {
+    for (int i = 0; i < ROUNDS && idle < FAILURES; i++) {
         char failure[HA_TEXT_MAX];
         bool failed = false;
         r = look(&d, &state, why);
         if (r < 0)
             return r;
+        idle = same(&state, &before) ? idle + 1 : 0;
+        before = state;
         r = hold_step(&d, &state, &ghosts, &failed, failure);
         if (r <= 0) {
             if (r < 0)
@@ -480,7 +488,6 @@ int xvm_guard_hold(const struct xvm_guard *guard, const char *path, enum xvm_gua
             memcpy(why, failure, HA_TEXT_MAX);
         else
             (void)fail(&d, why, 0, "the storage does not do what it says it did");
-        failures = failed ? failures + 1 : 0;
     }
     return -EIO;
 }

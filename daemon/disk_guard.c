@@ -139,7 +139,8 @@ static void text_of(int fd, char *to, size_t size)
 static int run(struct disk *d, char *const *argv, int out, int err)
 {
     const struct xvm_guard *g = d->guard;
-    ha_ms limit = g->call_ms > 0 ? g->call_ms : XVM_GUARD_CALL_MS, left = g->deadline - xvm_boot_ms();
+    ha_ms limit = g->call_ms > 0 ? g->call_ms : XVM_GUARD_CALL_MS;
+    ha_ms left = g->deadline - xvm_boot_ms();
     int status = 0;
     if (left <= 0) {
         snprintf(d->words, sizeof(d->words), "there was no time left for it");
@@ -339,7 +340,8 @@ static const uint64_t *foreign(const struct state *state, uint64_t own)
 {
     const uint64_t *found = NULL;
     for (size_t i = 0; i < state->nkeys; i++)
-        if (state->keys[i] != own && (!found || (state->reserved && state->keys[i] == state->holder)))
+        if (state->keys[i] != own &&
+            (!found || (state->reserved && state->keys[i] == state->holder)))
             found = &state->keys[i];
     return found;
 }
@@ -427,8 +429,9 @@ int xvm_guard_probe(const struct xvm_guard *guard, const char *path, enum xvm_gu
     return open_disk(guard, path, kind, &d, why) ? look(&d, &state, why) : -ENODEV;
 }
 
-/* The next change on the way to holding it alone. 0: none is missing; 1: it was tried; or a negative
- * errno. `ghosts`: this host's key is still registered for an earlier connection of it. */
+/* The next change on the way to holding it alone. 0: none is missing; 1: it was tried; or a
+ * negative errno. `ghosts`: whether to remove this host's key where it is registered for an earlier
+ * connection of it. */
 static int hold_step(struct disk *d, const struct state *state, bool *ghosts, bool *ret_failed,
                      char why[static HA_TEXT_MAX])
 {
@@ -540,9 +543,10 @@ int xvm_guard_adopt(const struct xvm_guard *guard, const char *path, enum xvm_gu
     const uint64_t *other = foreign(&state, guard->key);
     if (!times(&state, guard->key) || !state.wero || state.holder != guard->key)
         return fail(&d, why, -EBUSY, "it could not be reserved");
-    return other ? fail(&d, why, -EBUSY, "key 0x%" PRIx64 " may write to it, too, and is left alone",
-                        *other)
-                 : 0;
+    if (!other)
+        return 0;
+    return fail(&d, why, -EBUSY, "key 0x%" PRIx64 " may write to it, too, and is left alone",
+                *other);
 }
 
 int xvm_guard_leave(const struct xvm_guard *guard, const char *path, enum xvm_guard_kind kind,

@@ -4,9 +4,9 @@
  * the first is that the cluster has one owner for each guest, and only an owner calls
  * xvm_guard_hold().
  *
- * The commands are given by sg_persist (sg3-utils), or by mpathpersist for a multipath map. Both may
- * hang, so nothing of this is for an event loop. Every call of them has a time limit; what was cut
- * off, makes no sense or cannot be read back is a failure, never a success. */
+ * The commands are given by sg_persist (sg3-utils), or by mpathpersist for a multipath map. Both
+ * may hang, so nothing of this is for an event loop. Every call of them has a time limit; what was
+ * cut off, makes no sense or cannot be read back is a failure, never a success. */
 #ifndef XVM_DISK_GUARD_H
 #define XVM_DISK_GUARD_H
 

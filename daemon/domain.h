@@ -134,6 +134,8 @@ int domain_config_read(struct domain_worker *w, const char *path, libxl_domain_c
  * here (guest is not NULL), plain block devices get xvm-ha-block as their hotplug script. */
 void domain_config_own(libxl_domain_config *config, const char *name, const struct ha_uuid *uuid,
                        const char *guest, uint64_t inc, uint64_t mig);
+/* Whether a disk's hotplug script is that one; NULL is not. */
+bool domain_script_ours(const char *script);
 /* Takes that script out again: another host may not have it. */
 void domain_config_plain(libxl_domain_config *config);
 int domain_define(const struct domain_options *options);
@@ -164,8 +166,8 @@ int domain_make_room(struct domain_worker *w, libxl_domain_config *config,
 /* ---------------------------------------------------------------------------- domain_guard.c */
 
 /* Before a copy is made (hold: it will be the only one; join: it comes in by a move): this host may
- * write to the guest's disks. Nothing to do without --guard. 0, or a negative errno with a sentence;
- * what was done by then is given up. */
+ * write to the guest's disks. Nothing to do without --guard. 0, or a negative errno with a
+ * sentence; what was done by then is given up. */
 int domain_guard_hold(struct domain_worker *w, const libxl_domain_config *config,
                       char why[static HA_TEXT_MAX]);
 int domain_guard_join(struct domain_worker *w, const libxl_domain_config *config,

@@ -83,7 +83,7 @@ static libxl_key_value_list tag_of(const char *guest, uint64_t inc, uint64_t mig
 
 #define BLOCK_SCRIPT XVM_LIBEXEC_DIR "/xvm-ha-block"
 
-static bool ours(const char *script)
+bool domain_script_ours(const char *script)
 {
     return script && strcmp(script, BLOCK_SCRIPT) == 0;
 }
@@ -91,7 +91,7 @@ static bool ours(const char *script)
 void domain_config_plain(libxl_domain_config *config)
 {
     for (int i = 0; i < config->num_disks; i++)
-        if (ours(config->disks[i].script)) {
+        if (domain_script_ours(config->disks[i].script)) {
             free(config->disks[i].script);
             config->disks[i].script = NULL;
         }

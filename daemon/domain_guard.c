@@ -74,7 +74,7 @@ static enum xvm_guard_kind kind_of(const struct xvm_guard *guard, const libxl_de
 {
     if (disk->backend_domname || disk->backend_domid)
         snprintf(why, HA_TEXT_MAX, "another domain has it");
-    else if (disk->script && disk->script[0])
+    else if (disk->script && disk->script[0] && !domain_script_ours(disk->script))
         snprintf(why, HA_TEXT_MAX, "it is made by a script (%.60s)", disk->script);
     else if (disk->pdev_path[0] != '/')
         snprintf(why, HA_TEXT_MAX, "it is not a path");
@@ -246,7 +246,9 @@ static int keep_all(struct domain_worker *w, int dir)
         return 0; /* another copy's, or none */
     struct xvm_guard guard = guard_of(w, record.key, w->deadline);
     r = on_all(&guard, &record, record.adopted ? xvm_guard_adopt : xvm_guard_hold, true, why);
-    return r < 0 ? domain_say(w, XVM_WORKER_FAILED, "not all of its disks are guarded: %s", why) : 0;
+    if (r == 0)
+        return 0;
+    return domain_say(w, XVM_WORKER_FAILED, "not all of its disks are guarded: %s", why);
 }
 
 int domain_guard(const struct domain_options *options)

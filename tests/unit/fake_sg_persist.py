@@ -3,8 +3,8 @@
 """Stands in for sg_persist 1.46 and mpathpersist 0.9.4 (if it is called that): a disk with
 persistent reservations, as SPC-4 has them, whose state is a file.
 
-XVM_FAKE_PR: a folder. In it `state` (JSON: keys as [nexus, key], holder: a nexus or null, type), and
-what a test wants to go wrong: `nexus` (who calls), `hang`, `garbage`, `unsupported`, `attention`
+XVM_FAKE_PR: a folder. In it `state` (JSON: keys as [nexus, key], holder: a nexus or null, type),
+and what a test wants to go wrong: `nexus` (who calls), `hang`, `garbage`, `unsupported`, `attention`
 (how many unit attentions are waiting), `no-abort`, `deaf` (changes are accepted and not made),
 `broken` (the option that fails), `before`: `OPTION NEXUS ARGUMENT...`, what another host does right
 before a call with that option. `calls` is written.
@@ -20,8 +20,8 @@ TYPES = {1: "Write Exclusive", 3: "Exclusive Access", 5: "Write Exclusive, regis
          6: "Exclusive Access, registrants only", 7: "Write Exclusive, all registrants"}
 MPATH = os.path.basename(sys.argv[0]) == "mpathpersist"
 CONFLICT = 11 if MPATH else 24
-LONG = ["in", "out", "read-keys", "read-reservation", "register-ignore", "reserve", "release", "preempt",
-        "preempt-abort", "clear", "param-rk=", "param-sark=", "prout-type="]
+LONG = ["in", "out", "read-keys", "read-reservation", "register-ignore", "reserve", "release",
+        "preempt", "preempt-abort", "clear", "param-rk=", "param-sark=", "prout-type="]
 
 
 class Ends(Exception):

@@ -212,7 +212,7 @@ static void test_adoption(void **state)
     assert_disk(w, "host3 host2 host2");
 }
 
-/* ------------------------------------------------------------------------------------ two at once */
+/* ---------------------------------------------------------------------------------- two at once */
 
 /* The one that is to be preempted leaves by itself, and takes the reservation along. */
 static void test_other_leaves_meanwhile(void **state)
@@ -254,7 +254,7 @@ static void test_nothing_without_license(void **state)
     w->refusal = NULL;
 }
 
-/* ------------------------------------------------------------------------------- what goes wrong */
+/* ------------------------------------------------------------------------------ what goes wrong */
 
 static void test_no_abort(void **state)
 {
@@ -356,7 +356,8 @@ static void test_reserved_in_another_way(void **state)
     char text[256];
     for (unsigned type = 1; type <= 7; type += 6) {
         snprintf(text, sizeof(text),
-                 "{\"generation\": 1, \"keys\": [[\"other\", 7]], \"holder\": \"other\", \"type\": %u}",
+                 "{\"generation\": 1, \"keys\": [[\"other\", 7]], \"holder\": \"other\", "
+                 "\"type\": %u}",
                  type);
         put(w, "state", text);
         assert_int_equal(hold(w, 1, "host1"), -EBUSY);
@@ -456,8 +457,11 @@ static int setup(void **state)
     assert_int_equal(setenv("XVM_FAKE_PR", w->dir, 1), 0);
     for (unsigned i = 1; i < 4; i++)
         w->keys[i] = xvm_guard_key("test", i);
-    w->guard = (struct xvm_guard){
-        .call_ms = 60000, .sg_persist = FAKE, .mpathpersist = w->mpath, .refuse = refuse, .user = w};
+    w->guard = (struct xvm_guard){.call_ms = 60000,
+                                  .sg_persist = FAKE,
+                                  .mpathpersist = w->mpath,
+                                  .refuse = refuse,
+                                  .user = w};
     *state = w;
     return 0;
 }

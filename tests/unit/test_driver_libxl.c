@@ -373,8 +373,8 @@ static void test_cancel(void **state)
 static void leave_file(struct world *w, const char *name)
 {
     char command[256];
-    snprintf(command, sizeof(command), "mkdir -p '%s/guests/" GUEST "' && touch '%s/guests/" GUEST "/%s'",
-             w->run_dir, w->run_dir, name);
+    snprintf(command, sizeof(command), "cd '%s/guests' && mkdir -p " GUEST " && touch " GUEST "/%s",
+             w->run_dir, name);
     assert_int_equal(system(command), 0);
 }
 

@@ -29,7 +29,7 @@
 #include "guest_files.h"
 #include "pidfd.h"
 
-#define WERO "5" /* the type's number on the command line, and its name in what is printed */
+#define WERO "--prout-type=5" /* the type on the command line, and its name in what is printed */
 #define WERO_NAME "Write Exclusive, registrants only"
 
 enum {
@@ -355,7 +355,7 @@ static int change(struct disk *d, const char *what, uint64_t rk, uint64_t sark,
     const struct xvm_guard *g = d->guard;
     char out[OUT_MAX], rk_text[40], sark_text[40];
     const char *stop = g->refuse ? g->refuse(g->user) : NULL;
-    const char *const args[] = {"--out", what, rk_text, sark_text, "--prout-type=" WERO};
+    const char *const args[] = {"--out", what, rk_text, sark_text, WERO};
     snprintf(rk_text, sizeof(rk_text), "--param-rk=%" PRIx64, rk);
     snprintf(sark_text, sizeof(sark_text), "--param-sark=%" PRIx64, sark);
     if (stop)

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -75,25 +76,40 @@ static int destroy_once(struct domain_worker *w, bool again, bool kill_models,
     return left;
 }
 
-/* As far as it goes: a dump that cannot be written keeps nobody from ending the guest. */
-static void dump_first(struct domain_worker *w)
+static void make_folder_of(const char *path)
 {
-    const char *path = w->options->dump;
-    struct xvm_domain domain;
-    uint64_t mig;
     char *folder = strdup(path), *slash = folder ? strrchr(folder, '/') : NULL;
     if (slash) {
         *slash = '\0';
         (void)mkdir(folder, 0700);
     }
     free(folder);
+}
+
+/* As far as it goes: a dump that cannot be written keeps nobody from ending the guest. One that a
+ * worker did not finish in its time is not begun again: its guest has waited long enough. */
+static void dump_first(struct domain_worker *w)
+{
+    const char *path = w->options->dump;
+    char partial[PATH_MAX];
+    struct xvm_domain domain;
+    uint64_t mig;
+    make_folder_of(path);
     int r = domain_find(w, w->options->inc, &domain, &mig);
-    if (r == 0 && libxl_domain_core_dump(w->xl, domain.domid, path, NULL) != 0)
+    if (snprintf(partial, sizeof(partial), "%s.partial", path) >= (int)sizeof(partial))
+        r = -ENAMETOOLONG;
+    if (r == 0 && access(path, F_OK) == 0)
+        return; /* kept by an earlier worker, which did not get further */
+    if (r == 0 && access(partial, F_OK) == 0)
+        r = -ETIMEDOUT;
+    else if (r == 0 && (libxl_domain_core_dump(w->xl, domain.domid, partial, NULL) != 0 ||
+                        rename(partial, path) < 0)) {
         r = -EIO;
-    if (r < 0)
-        (void)unlink(path); /* half of one is of no use */
+        (void)unlink(partial); /* half of one is of no use */
+    }
     domain_forget_words(w);
-    domain_print(json_pack("{s:s, s:b}", "dump", path, "written", r == 0));
+    domain_print(
+        json_pack("{s:s, s:b}", "dump", r == -ETIMEDOUT ? partial : path, "written", r == 0));
 }
 
 int domain_destroy(struct domain_worker *w)

@@ -443,6 +443,7 @@ static void heal_host(struct sim_world *w, struct sim_host *h)
     h->forced.times = 0;
     h->cs_frozen = false;
     sim_journal_fail(w, h, false);
+    sim_work_heal(w, h);
     if (h->own) {
         memset(h->unregistered, 0, sizeof(h->unregistered));
         sim_daemon_reconfigure(w, h);

@@ -334,6 +334,17 @@ static void break_transfer(struct sim_world *w, struct sim_host *h, struct sim_w
         lose_peer(w, &w->hosts[work->peer], p, sim_delay(w, SIM_MS(100), SIM_MS(8000)));
 }
 
+/* A transfer that hangs is a fault, too, and its time limit is longer than anybody waits here. */
+void sim_work_heal(struct sim_world *w, struct sim_host *h)
+{
+    for (unsigned k = 0; k < SIM_WORKS_MAX; k++) {
+        struct sim_work *work = &h->works[k];
+        if (work->stage == SIM_WORK_RUNS && !work->aborted && work->outcome == SIM_OUT_HANG &&
+            (work->what == HA_OP_SEND || work->what == HA_OP_RECEIVE))
+            break_transfer(w, h, work, partner(w, h, work));
+    }
+}
+
 static void transfer(struct sim_world *w, struct sim_host *h, struct sim_work *work)
 {
     struct sim_host *to = &w->hosts[work->peer];

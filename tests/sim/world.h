@@ -650,6 +650,7 @@ void sim_work_peer_lost(struct sim_world *w, unsigned lost);
 /* Backends have closed: a destroy may be complete. */
 void sim_work_closed(struct sim_world *w, struct sim_host *h, int guest);
 void sim_work_off(struct sim_host *h);
+void sim_work_heal(struct sim_world *w, struct sim_host *h);
 
 /* hyper.c: copies */
 void sim_copy_event(struct sim_world *w, struct sim_host *h, const struct sim_event *event);

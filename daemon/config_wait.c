@@ -17,6 +17,16 @@ static bool same_file(const struct stat *a, const struct stat *b)
            a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
 }
 
+void xvm_watchdog_limit(unsigned seconds)
+{
+    const char *own = getenv("WATCHDOG_USEC");
+
+    if (own && seconds)
+        sd_notifyf(0, "WATCHDOG_USEC=%u000000", seconds);
+    else if (own)
+        sd_notifyf(0, "WATCHDOG_USEC=%s", own);
+}
+
 bool xvm_config_wait(const char *path)
 {
     const struct timespec nap = {.tv_nsec = 500 * 1000000};
@@ -38,6 +48,7 @@ bool xvm_config_wait(const char *path)
 
         if (sig > 0)
             return sig == SIGHUP;
+        sd_notify(0, "WATCHDOG=1"); /* it counts from the start on, not from READY=1 */
         memset(&now, 0, sizeof(now));
         (void)stat(path, &now);
         if (!same_file(&before, &now))

@@ -11,4 +11,8 @@
  * now. */
 bool xvm_config_wait(const char *path);
 
+/* For what blocks the loop for longer than the unit's WatchdogSec: from now on systemd is patient for
+ * so many seconds; 0: as its unit says. Nothing if it does not watch this process. */
+void xvm_watchdog_limit(unsigned seconds);
+
 #endif

@@ -8,9 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config_wait.h"
 #include "log.h"
 
-enum { CHECK_MS = 60 * 1000 }; /* fence agents have time limits of their own */
+/* Fence agents have time limits of their own, one after the other. */
+enum { CHECK_MS = 60 * 1000, AGENTS_PATIENCE = 600 };
 
 static void log_errors(const struct xvm_config_errors *errors)
 {
@@ -112,8 +114,13 @@ int xvm_daemon_load(struct xvm_daemon *d, const struct xvm_corosync_facts *facts
                     struct ha_config **ret_config)
 {
     struct xvm_config_errors errors = {0};
-    int r = load(d, facts, run, ret_config, &errors);
+    int r;
 
+    if (run) /* fence agents are asked, and may take long on a busy host */
+        xvm_watchdog_limit(AGENTS_PATIENCE);
+    r = load(d, facts, run, ret_config, &errors);
+    if (run)
+        xvm_watchdog_limit(0);
     log_errors(&errors);
     xvm_config_errors_done(&errors);
     return r;

@@ -53,7 +53,7 @@ static ha_ms idle_since(struct xvm_blobs *b, const struct ha_uuid *hash, ha_ms n
 
     if (idle)
         return idle->since;
-    if (b->nidle == b->idle_size) {
+    if (!b->idle || b->nidle == b->idle_size) {
         size_t size = b->idle_size ? b->idle_size * 2 : 16;
         struct idle *v = reallocarray(b->idle, size, sizeof(*v));
 

@@ -320,8 +320,8 @@ static void test_garbage(void **state)
         /* as if it were the answer to both questions */
         "PR generation=0x1, there are NO registered reservation keys\n",
         "PR generation=0x1, there are NO registered reservation keys\nReservation follows:\n",
-        "PR generation=0x1, there are NO registered reservation keys\nReservation follows:\n"
-        "    Key=0x\n    scope: LU_SCOPE,  type: Write Exclusive, registrants only\n",
+        ("PR generation=0x1, there are NO registered reservation keys\nReservation follows:\n"
+         "    Key=0x\n    scope: LU_SCOPE,  type: Write Exclusive, registrants only\n"),
     };
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
         put(w, "garbage", words[i]);

@@ -15,11 +15,12 @@ def lose(lab, unread):
     victim = lab.where("g1")
     others = [h for h in lab.hosts if h is not victim]
     life = lab.consoles.last("g1").life
+    resets = victim.resets()
     if unread:
         shared_disk.stop(victim)
     victim.ssh("systemctl kill --kill-who=main -s STOP corosync")
     begin = time.monotonic()
-    lab.wait("the host resets itself", lambda: victim.restarted(), timeout=240, poll=0.2)
+    lab.wait("the host resets itself", lambda: victim.resets() > resets, timeout=240, poll=0.2)
     lab.say(f"{'unread' if unread else 'read'}: reset after {time.monotonic() - begin:.1f} s")
     lab.wait("g1 counts elsewhere", lambda: lab.runs_on("g1", *others), timeout=400)
     lab.say(f"and g1 runs elsewhere after {time.monotonic() - begin:.1f} s")

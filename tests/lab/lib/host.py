@@ -115,14 +115,17 @@ class Host:
         except OSError:
             return False
 
-    def restarted(self):
-        """Whether the hypervisor began again since power came: the machine reset itself."""
+    def resets(self):
+        """How often the hypervisor began again since power came: the machine reset itself."""
         try:
             with open(self.dir + "/serial.log", "rb") as f:
                 f.seek(self._serial_begin())
-                return f.read().count(BANNER) > 1
+                return max(0, f.read().count(BANNER) - 1)
         except OSError:
-            return False
+            return 0
+
+    def restarted(self):
+        return self.resets() > 0
 
     def _serial_begin(self):
         """Where in the log of the serial console the present life of the host begins."""

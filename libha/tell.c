@@ -32,7 +32,7 @@ static const char *confirmed(const struct ha_fact *f)
     if (f->how == HA_CONF_BOUND)
         return "its watchdog must have ended it by now";
     if (f->how == HA_CONF_PILL)
-        return "it took a poison pill, or could not read the shared disk: either has ended it";
+        return "it took a poison pill, or could not read the shared disk: it or its guests are ended";
     return "an operator vouches for it: ";
 }
 

@@ -7,11 +7,13 @@ had=$1
 source_dir=$2
 dir=$(mktemp -d)
 failed=0
+# two daemons of one network namespace do not go together
+[ "$(id -u)" = 0 ] && alone="unshare -n" || alone="unshare -rn"
 trap 'rm -rf "$dir"' EXIT
 
 # expect CODE PATTERN: the exit code, and one line of log that matches and ends in no errno's words
 expect() {
-    timeout 20 "$had" --config "$source_dir/conf/xvm-ha.yaml" --run-dir "$dir/run" --state-dir "$dir/state" \
+    timeout 20 $alone "$had" --config "$source_dir/conf/xvm-ha.yaml" --run-dir "$dir/run" --state-dir "$dir/state" \
         --log-target console --boot-id 11111111-2222-4333-8444-555555555555 \
         --machine-id 0123456789abcdef0123456789abcdef >"$dir/out" 2>&1
     r=$?

@@ -15,6 +15,8 @@ import time
 import unittest
 
 PROGRAM = sys.argv.pop(1) if len(sys.argv) > 1 else "xvm-had"
+# Two daemons of one network namespace do not go together.
+ALONE = ["unshare", "-n"] if os.geteuid() == 0 else ["unshare", "-rn"]
 CONFIG = """cluster: {name: test}
 watchdog: {device: xen, timeout: 10s}
 fence_devices:
@@ -31,11 +33,13 @@ class Start(unittest.TestCase):
         self.socket.bind(self.dir.name + "/notify")
         self.socket.settimeout(0.2)
         self.words = []
+        self.log = open(self.dir.name + "/log", "w+", encoding="utf-8")
 
     def tearDown(self):
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
         self.socket.close()
+        self.log.close()
         self.dir.cleanup()
 
     def begin(self, config, agent=""):
@@ -48,17 +52,20 @@ class Start(unittest.TestCase):
         env = dict(os.environ, NOTIFY_SOCKET=self.dir.name + "/notify", WATCHDOG_USEC="20000000")
         env.pop("WATCHDOG_PID", None)
         self.process = subprocess.Popen(
-            [PROGRAM, "--config", self.dir.name + "/config", "--run-dir", self.dir.name + "/run",
-             "--state-dir", self.dir.name + "/state", "--agent-dir", self.dir.name + "/agents",
-             "--log-target", "console", "--boot-id", "11111111-2222-4333-8444-555555555555",
-             "--machine-id", "0123456789abcdef0123456789abcdef"],
-            env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            ALONE + [PROGRAM, "--config", self.dir.name + "/config",
+                     "--run-dir", self.dir.name + "/run", "--state-dir", self.dir.name + "/state",
+                     "--agent-dir", self.dir.name + "/agents", "--log-target", "console",
+                     "--boot-id", "11111111-2222-4333-8444-555555555555",
+                     "--machine-id", "0123456789abcdef0123456789abcdef"],
+            env=env, stdout=subprocess.DEVNULL, stderr=self.log)
 
     def until(self, condition, what, limit=60):
         end = time.monotonic() + limit
         while not condition():
             self.assertLess(time.monotonic(), end, f"waited in vain for {what}: {self.words}")
-            self.assertIsNone(self.process.poll(), f"xvm-had ended: {self.words}")
+            if self.process.poll() is not None:
+                self.log.seek(0)
+                self.fail(f"xvm-had ended: {self.words}, {self.log.read()}")
             try:
                 self.words += self.socket.recv(4096).decode().split("\n")
             except TimeoutError:

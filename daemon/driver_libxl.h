@@ -101,6 +101,10 @@ struct xvm_driver {
 
 /* ---------------------------------------------------------------------------- driver_libxl.c */
 
+/* The guest in this host's configuration, borrowed from it; NULL: it is not there. */
+const struct ha_guest_config *xvm_libxl_guest_config(const struct xvm_driver *driver,
+                                                     const char *guest);
+
 /* Starts the program with these arguments. As xvm_child_new. */
 int xvm_libxl_run(struct xvm_driver *driver, char *const *argv, ha_ms timeout_ms,
                   xvm_child_line line, xvm_child_done done, void *user,

@@ -26,17 +26,9 @@ struct xvm_settling {
     char text[HA_TEXT_MAX];
 };
 
-static const struct ha_guest_config *config_of(const struct xvm_driver *driver, const char *guest)
-{
-    for (size_t i = 0; i < driver->config->nguests; i++)
-        if (!strcmp(driver->config->guests[i].name, guest))
-            return &driver->config->guests[i];
-    return NULL;
-}
-
 void xvm_libxl_guard_key(const struct xvm_driver *driver, const char *guest, char text[static 17])
 {
-    const struct ha_guest_config *g = config_of(driver, guest);
+    const struct ha_guest_config *g = xvm_libxl_guest_config(driver, guest);
     text[0] = '\0';
     if (g && g->disk_guard == HA_GUARD_SCSI)
         snprintf(text, 17, "%" PRIx64, xvm_guard_key(driver->config->cluster_name, driver->self));

@@ -33,11 +33,16 @@ class Chaos:
 
     def kill(self, node, what):
         self.c.room.note(f"chaos: kill {what} on {node.name}")
-        node.services[what].kill(signal.SIGKILL)
+        self.signal(node, what, signal.SIGKILL)
+
+    def signal(self, node, what, number):
+        """Whether it reached the service: a node that has just come up may not have begun it yet."""
+        service = node.services.get(what)
+        return service is not None and service.kill(number)
 
     def freeze(self, node, what):
         self.c.room.note(f"chaos: freeze {what} on {node.name}")
-        if node.services[what].kill(signal.SIGSTOP):
+        if self.signal(node, what, signal.SIGSTOP):
             self.stopped.append((node, what, node.boots))
 
     def power(self, node, _):
@@ -53,7 +58,7 @@ class Chaos:
 
     def worker(self, node, _):
         """Any process of the node that is no service: a worker, a guest, a fence agent."""
-        mine = {s.pid() for s in node.services.values()}
+        mine = {s.pid() for s in list(node.services.values())}
         rest = [p for p in node.processes() if p not in mine]
         if rest:
             pid = self.rng.choice(rest)
@@ -82,7 +87,7 @@ class Chaos:
         node, what, boot = item
         if node.powered and node.boots == boot:
             self.c.room.note(f"chaos: thaw {what} on {node.name}")
-            node.services[what].kill(signal.SIGCONT)
+            self.signal(node, what, signal.SIGCONT)
 
     def mend_switch(self, node):
         try:

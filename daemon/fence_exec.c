@@ -17,10 +17,12 @@ enum {
     RETRY_PAUSE_MS = 500,  /* before a retry; doubles */
     RETRY_PAUSE_MAX_MS = 8000,
     DEFAULT_TIMEOUT_MS = 20000,
+    SLOW_OFF_MS =
+        10000, /* after a cancel: so long a machine may take to go off, not to boot again */
 };
 
 enum phase {
-    PHASE_DELAY,  /* nothing has been called yet; may be cancelled */
+    PHASE_DELAY,  /* nothing has been called yet */
     PHASE_OFF,    /* action=off runs */
     PHASE_CHECK,  /* off failed; action=status may still say that the host is off */
     PHASE_VERIFY, /* off succeeded; action=status must say off */
@@ -38,7 +40,8 @@ struct launch {
     size_t ndevices, current;
     enum phase phase;
     unsigned tries; /* of off, on the current device */
-    ha_ms verify_end;
+    ha_ms off_at, verify_end;
+    bool cancelled; /* no further off is called */
     bool unknown; /* a call ended without a clear answer: nobody can say "it did not happen" */
     enum ha_result result;
     char why[XVM_FENCE_TEXT];
@@ -162,6 +165,18 @@ static void finish_ok(struct launch *launch)
     finish(launch, HA_RESULT_OK);
 }
 
+/* What was done until now is not all that the level asks for. */
+static void called_off(struct launch *launch)
+{
+    size_t n = (size_t)snprintf(launch->why, sizeof(launch->why),
+                                "called off, for %s is back or dead already, or there is no quorum",
+                                launch->host);
+    if (launch->current && n < sizeof(launch->why))
+        snprintf(launch->why + n, sizeof(launch->why) - n,
+                 "; device '%s' has switched off its part", launch->devices[0].name);
+    finish_failed(launch);
+}
+
 static void device_is_off(struct launch *launch)
 {
     if (++launch->current == launch->ndevices) {
@@ -169,7 +184,10 @@ static void device_is_off(struct launch *launch)
         return;
     }
     launch->tries = 0;
-    /* something was switched off already: from here on nothing is cancelled */
+    if (launch->cancelled) {
+        called_off(launch);
+        return;
+    }
     launch->phase = PHASE_RETRY;
     if (wait_ms(launch, launch->devices[launch->current].delay_ms) < 0)
         finish_failed(launch);
@@ -181,6 +199,10 @@ static void retry_or_fail(struct launch *launch)
     const struct xvm_fence_device *device = &launch->devices[launch->current];
     if (launch->tries > device->retries) {
         finish_failed(launch);
+        return;
+    }
+    if (launch->cancelled) {
+        called_off(launch);
         return;
     }
     unsigned doublings = launch->tries > 5 ? 5 : launch->tries - 1;
@@ -195,6 +217,14 @@ static void note(struct launch *launch, const char *action, const struct xvm_chi
     xvm_fence_explain(&launch->devices[launch->current], action, end, launch->why);
 }
 
+/* Once it is cancelled nobody waits long for a machine that is still on: it may be its next life.
+ */
+static void shorten_verify(struct launch *launch)
+{
+    if (launch->cancelled && launch->verify_end > launch->off_at + SLOW_OFF_MS)
+        launch->verify_end = launch->off_at + SLOW_OFF_MS;
+}
+
 static void off_ended(struct launch *launch, const struct xvm_child_end *end)
 {
     const struct xvm_fence_device *device = &launch->devices[launch->current];
@@ -204,7 +234,9 @@ static void off_ended(struct launch *launch, const struct xvm_child_end *end)
             return;
         }
         launch->phase = PHASE_VERIFY;
-        launch->verify_end = now_ms() + device->timeout_ms;
+        launch->off_at = now_ms();
+        launch->verify_end = launch->off_at + device->timeout_ms;
+        shorten_verify(launch);
         start_status(launch);
         return;
     }
@@ -542,11 +574,11 @@ bool xvm_fencer_cancel(struct xvm_fencer *fencer, uint64_t id)
     for (struct launch *launch = fencer->launches; launch; launch = launch->next) {
         if (launch->id != id)
             continue;
-        if (launch->phase != PHASE_DELAY)
+        launch->cancelled = true;
+        shorten_verify(launch);
+        if (launch->phase != PHASE_DELAY && launch->phase != PHASE_RETRY)
             return false;
-        snprintf(launch->why, sizeof(launch->why), "%s is back: cancelled before it began",
-                 launch->host);
-        finish(launch, HA_RESULT_FAILED);
+        called_off(launch);
         return true;
     }
     return false;

@@ -34,8 +34,9 @@ struct xvm_fence_pill {
 };
 void xvm_fencer_pill(struct xvm_fencer *fencer, uint64_t id, ha_node node, uint32_t level,
                      const struct xvm_fence_pill *pill);
-/* Forgets a launch whose delay has not passed yet: true, and the answer is HA_RESULT_FAILED. False if
- * it runs already (its own answer comes) or is not known. */
+/* From here on no device is told to switch off for that launch: not after its delay, not again, not
+ * the next device of the level. What runs goes on to its end, and its answer comes. True: nothing
+ * runs, and the answer is HA_RESULT_FAILED (or UNKNOWN, after a call that said nothing clear). */
 bool xvm_fencer_cancel(struct xvm_fencer *fencer, uint64_t id);
 
 #endif

@@ -546,18 +546,28 @@ static void act_guest(struct ha *ha, uint32_t i)
 
 /* -------------------------------------------------------------------------------- what is told */
 
+/* What has not begun must not begin: no quorum, the host is back, or its life is over without us.
+ */
+static bool fence_is_void(const struct ha *ha, const struct ha_host_desk *desk,
+                          const struct ha_host_fact *h)
+{
+    bool back = ha_in_ring(ha, h->node) && !h->ordered && HA_GUARD(ha, FENCE_MEMBER);
+    bool over = (h->state != HA_HOST_FENCING && h->state != HA_HOST_LOST) ||
+                !ha_uuid_eq(&h->boot, &desk->launched_boot) || h->loss != desk->launched_loss;
+    return !ha_quorate(ha) || back || (over && HA_GUARD(ha, FENCE_OVER));
+}
+
 static void tell_fences(struct ha *ha)
 {
     bool mute = !may_tell(ha);
     for (size_t i = 0; i < ha->log.head.nhosts; i++) {
         struct ha_host_desk *desk = &ha->host_desks[i];
         const struct ha_host_fact *h = &ha->log.head.hosts[i];
-        bool back = ha_in_ring(ha, h->node) && !h->ordered && HA_GUARD(ha, FENCE_MEMBER);
-        if (desk->fence_id && !desk->cancelled && (back || !ha_quorate(ha))) {
+        if (desk->fence_id && !desk->cancelled && fence_is_void(ha, desk, h)) {
             struct ha_action *a = ha_act(ha, HA_ACT_FENCE_CANCEL);
             if (a)
                 a->u.cancel.id = desk->fence_id;
-            desk->cancelled = true; /* back, or no quorum: what has not begun must not begin */
+            desk->cancelled = true;
         }
         if (mute)
             continue;
@@ -573,7 +583,11 @@ static void tell_fences(struct ha *ha)
             ((desk->result != HA_RESULT_OK || h->distrusted) &&
              (h->state == HA_HOST_LOST || h->level != desk->result_level))) {
             if (HA_GUARD(ha, LOSS_NUMBER)) {
-                desk->have_result = false; /* the facts have moved on */
+                /* the facts have moved on; who was told that it is live hears of its end */
+                if (desk->under_way_told)
+                    ha_tell_fence(ha, h->node, &desk->result_boot, desk->result_loss,
+                                  desk->result_level, (uint8_t)desk->result);
+                desk->have_result = desk->under_way_told = false;
                 continue;
             }
         }

@@ -158,6 +158,9 @@ struct ha_host_desk {
     bool tell_valid; /* a result (or how 0: under way) told in this epoch */
     struct ha_tell tell;
     ha_node tell_from;
+    ha_node live_from;        /* who said in this epoch that a fence is under way; 0: nobody */
+    struct ha_uuid live_boot; /* of which life */
+    uint32_t live_level;
     struct ha_uuid confirm_boot; /* operator's word, waiting to be proposed */
     bool confirm, replace;
     bool order, calm;   /* an operator wants it fenced; forgets its losses */

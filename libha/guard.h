@@ -52,6 +52,8 @@
     X(QUORUM,           "facts change without quorum")                                             \
     X(DUEL_TURN,        "two hosts fence each other without waiting for their turn")               \
     X(DUEL_STEP,        "both hosts' turns change at once")                                        \
+    X(FENCE_LIVE,       "a host is admitted while a fence of its last life is live")               \
+    X(FENCE_OVER,       "a fence goes on when its target is confirmed dead by other means")        \
     X(FENCE_MEMBER,     "a host that is back in the ring is fenced unasked")                       \
     X(FENCE_BUDGET,     "the budget of fences is not looked at")                                   \
     X(QUARANTINE,       "a host that flaps gets guests again at once")                             \

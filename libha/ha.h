@@ -291,7 +291,7 @@ enum ha_action_type {
     HA_ACT_GUEST_CANCEL, /* try to end an operation; it still ends with HA_EV_GUEST_DONE. Id 0: the
                             transfer that an earlier daemon's worker still does for `guest` */
     HA_ACT_FENCE,        /* run a fence level; HA_EV_FENCE when it ends */
-    HA_ACT_FENCE_CANCEL, /* forget a fence whose delay has not passed yet: it ends with HA_EV_FENCE
+    HA_ACT_FENCE_CANCEL, /* no further call of a fence device begins; it ends with HA_EV_FENCE
                             FAILED; one that runs goes on and ends as it ends */
     HA_ACT_REPLY,        /* answer a client */
     HA_ACT_REPORT,       /* something an operator or the log should know */

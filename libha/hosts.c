@@ -6,7 +6,35 @@
 
 enum { FENCE_ROUNDS_MOST = 4, ANNOUNCED_FRESH = 2000 };
 
+static bool is_pill(const struct ha_host_config *config, size_t level)
+{
+    return config && level < config->nlevels && config->levels[level].kind == HA_FENCE_DISK;
+}
+
 /* ----------------------------------------------------------------------------------- admitted */
+
+/* Rule 22: while a fence is live, a later life of its host is not admitted: it would be hit. */
+static bool fence_live(struct ha *ha, const struct ha_member *m, const struct ha_host_fact *h)
+{
+    const struct ha_host_desk *desk = &ha->host_desks[h - ha->prop.hosts];
+    const struct ha_host_config *config = ha_host_config(ha, h->node);
+    if (!HA_GUARD(ha, FENCE_LIVE))
+        return false;
+    if (desk->fence_id && !ha_uuid_eq(&desk->launched_boot, &m->boot) &&
+        !is_pill(config, desk->launched_level))
+        return true; /* a pill names the life that it is for */
+    if (desk->live_from && desk->live_from != ha->self && !ha_uuid_eq(&desk->live_boot, &m->boot) &&
+        !is_pill(config, desk->live_level))
+        return true;
+    /* not confirmed by the device: another host may be at it still, and has had the time to say so
+     */
+    ha_ms patience = ha->phase_since + ha->config->timers.exchange;
+    bool open = h->state == HA_HOST_DEAD && h->how != HA_CONF_DEVICE &&
+                !ha_uuid_eq(&h->boot, &m->boot) && ha->now < patience;
+    if (open)
+        ha_wake(ha, patience);
+    return open;
+}
 
 /* Rule 24: after the daemon acknowledged this epoch; rule 22: not while a fence against it is live. */
 static void decide_in(struct ha *ha, struct ha_member *m)
@@ -36,6 +64,8 @@ static void decide_in(struct ha *ha, struct ha_member *m)
     if (!m->counted && ha->stable_i != ha->prop_i && HA_GUARD(ha, EMPTY_JOURNAL))
         return;
     if (ha_uuid_zero(&m->report.journal))
+        return;
+    if (fence_live(ha, m, h))
         return;
     struct ha_fact fact = {.kind = HA_FACT_IN,
                            .host = m->node,
@@ -156,11 +186,6 @@ static void decide_lost(struct ha *ha, size_t i)
 
 /* ------------------------------------------------------------------------------------ fencing */
 
-static bool is_pill(const struct ha_host_config *config, size_t level)
-{
-    return config && level < config->nlevels && config->levels[level].kind == HA_FENCE_DISK;
-}
-
 /* A level that something can be launched for; a pill only where it proves something. */
 static bool can_launch(const struct ha *ha, const struct ha_host_fact *h,
                        const struct ha_host_config *config, size_t level)
@@ -272,8 +297,10 @@ static void decide_result(struct ha *ha, size_t i)
     bool mine = ha_uuid_eq(&t->boot, &h->boot) && t->loss == h->loss;
     if (!HA_GUARD(ha, LOSS_NUMBER))
         mine = true;
-    if (!mine)
+    if (!mine) {
+        desk->tell_valid = false;
         return;
+    }
     bool ok = t->how == HA_RESULT_OK || !HA_GUARD(ha, FENCE_FAILED);
     bool pill = is_pill(ha_host_config(ha, h->node), t->level);
     if (h->distrusted && !pill)
@@ -559,8 +586,8 @@ static void have_result(struct ha *ha, size_t i, enum ha_result result, const ch
         text = "no answer";
     ha_say(desk->fence_error, sizeof desk->fence_error, "%s", result == HA_RESULT_OK ? "" : text);
     if (result != HA_RESULT_OK)
-        ha_report(ha, HA_REPORT_HOST_FENCE_FAIL, HA_SEV_ERROR, node, NULL,
-                  "fence level %u of %s did not succeed: %s", desk->launched_level + 1,
+        ha_report(ha, HA_REPORT_HOST_FENCE_FAIL, desk->cancelled ? HA_SEV_NOTICE : HA_SEV_ERROR,
+                  node, NULL, "fence level %u of %s did not succeed: %s", desk->launched_level + 1,
                   ha_host_name(ha, node), text);
     ha->acts_due = true;
 }

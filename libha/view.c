@@ -167,9 +167,14 @@ static void member_left(struct ha *ha, const struct ha_left *left)
         return;
     m->present = false;
     m->left = true;
-    for (size_t i = 0; i < HA_HOSTS_MAX; i++) /* its fences ended with it, or nobody hears of them */
-        if (ha->host_desks[i].tell_from == m->node && ha->host_desks[i].tell.how == 0)
-            ha->host_desks[i].tell_valid = false;
+    for (size_t i = 0; i < HA_HOSTS_MAX;
+         i++) { /* its fences ended with it, or nobody hears of them */
+        struct ha_host_desk *desk = &ha->host_desks[i];
+        if (desk->tell_from == m->node && desk->tell.how == 0)
+            desk->tell_valid = false;
+        if (desk->live_from == m->node)
+            desk->live_from = 0;
+    }
     bool was_coord = ha->coord == m->node && m->instance == ha->coord_instance && ha->coord != 0;
     if (left->reason == HA_LEFT_PROCESS && was_coord && ha->opened && HA_GUARD(ha, COORD_CLOSE))
         coordinator_left(ha);

@@ -34,7 +34,8 @@ void check_fence_requested(struct sim_world *w, const struct sim_host *h,
                            const struct sim_fence *fence);
 void check_fence_launched(struct sim_world *w, const struct sim_host *h,
                           const struct sim_fence *fence);
-void check_fence_effect(struct sim_world *w, const struct sim_host *target);
+void check_fence_effect(struct sim_world *w, const struct sim_host *target,
+                        const struct sim_fence *fence);
 /* Some core holds it stable that the guest has an owner. */
 bool check_owned(const struct sim_world *w, int guest);
 

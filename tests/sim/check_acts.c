@@ -366,10 +366,32 @@ void check_fence_launched(struct sim_world *w, const struct sim_host *h,
         return;
     check_12_quorate(w, h, fence, "launched");
     check_12_not_back(w, h, fence);
+    check_13_not_again(w, h, fence);
 }
 
-void check_fence_effect(struct sim_world *w, const struct sim_host *target)
+/* Rule 22: while a fence is live, no later life of its target is admitted, which it would hit. What
+ * comes after its agent has answered, or whose launcher is out of touch, nobody can know. */
+static void check_22_not_admitted(struct sim_world *w, const struct sim_host *t,
+                                  const struct sim_fence *f)
 {
+    const struct sim_host *by = &w->hosts[f->by];
+    enum ha_host_state state;
+    struct ha_uuid boot;
+    uint32_t loss;
+    if (!t->on || !f->result || !by->ha || by->stuck || by->hung || by->daemon_life != f->daemon ||
+        !(by->told_members & 1u << t->i) || !by->ring || !by->ring->intact)
+        return;
+    if (ha_stable_host(by->ha, t->node, &state, &boot, &loss) == 0 && state == HA_HOST_IN &&
+        check_same(&boot, &t->boot) && !check_same(&boot, &f->boot))
+        sim_violate(w, SIM_SAFETY, 22, "%s: its fence of %s hits a life that was admitted since",
+                    by->name, t->name);
+}
+
+void check_fence_effect(struct sim_world *w, const struct sim_host *target,
+                        const struct sim_fence *fence)
+{
+    if (fence)
+        check_22_not_admitted(w, target, fence);
     if (w->nhosts != 2 || w->lied || w->device_trouble)
         return; /* turns cannot help when devices fail */
     const struct sim_host *other = &w->hosts[target->i ^ 1];

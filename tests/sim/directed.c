@@ -92,6 +92,13 @@ const struct sim_directed sim_directed[] = {
      /* the first try fails; before the next one it is back, only its daemon says nothing yet */
      "9s fence host1 fail for 5s\n9s fence host2 fail for 5s\n9s fence host3 fail for 5s\n"
      "10s daemon-stuck @not-chair for 10s\n10s cut @not-chair for 3s\n60s end\n"},
+    {"outlived", "FENCE_LIVE", 3, 1, false, "ds", true,
+     /* confirmed by the bound, it is back before the device that was told to switch it off does so */
+     "9s fence host1 slow 60s\n9s fence host2 slow 60s\n9s fence host3 slow 60s\n"
+     "10s power-off @not-chair for 45s\n100s end\n"},
+    {"over", "FENCE_OVER", 3, 1, false, "d", true,
+     "9s fence host3 fail for 30s\n10s power-off host3 for 40s\n"
+     "10s when \"* fence host3 level 0 launched\" +50ms confirm host1 host3\n60s end\n"},
     {"budget", "FENCE_BUDGET", 5, 1, false, "d", true,
      "10s power-off host1 for 5s\n20s power-off host2 for 5s\n30s power-off host3 for 5s\n"
      "80s end\n"},

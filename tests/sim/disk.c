@@ -107,7 +107,7 @@ void sim_disk_die(struct sim_world *w, struct sim_host *h)
     SIM_LOG(w, "%s takes the pill", h->name);
     if (!w->setup->calm && sim_rng_below(&w->disk_rng, 1000) < 300)
         return;
-    check_fence_effect(w, h);
+    check_fence_effect(w, h, NULL);
     h->fenced_off = true;
     if (soon < h->petted)
         h->petted = soon;

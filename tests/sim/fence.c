@@ -56,16 +56,22 @@ void sim_fence_start(struct sim_world *w, struct sim_host *h, const struct ha_ac
           SIM_MS(w->config->hosts[target].levels[f->level].delay_ms) + 500);
 }
 
+static void fail_now(struct sim_world *w, struct sim_fence *f)
+{
+    f->result = HA_RESULT_FAILED;
+    later(w, f, SIM_EV_FENCE_RESULT, SIM_MS(1));
+}
+
 void sim_fence_cancel(struct sim_world *w, struct sim_host *h, uint64_t id)
 {
     for (unsigned k = 0; k < SIM_FENCES_MAX; k++) {
         struct sim_fence *f = &w->fences[k];
         if (f->used && f->by == h->i && f->daemon == h->daemon_life && f->id == id &&
-            !f->launched && !f->cancelled) {
+            !f->cancelled) {
             SIM_LOG(w, "%s fence %s cancelled", h->name, w->hosts[f->target].name);
             f->cancelled = true;
-            f->result = HA_RESULT_FAILED;
-            later(w, f, SIM_EV_FENCE_RESULT, SIM_MS(1));
+            if (!f->launched)
+                fail_now(w, f);
         }
     }
 }
@@ -136,8 +142,11 @@ static void launch(struct sim_world *w, struct sim_fence *f)
         f->used = false; /* the daemon died during the level's delay */
         return;
     }
-    if (f->cancelled)
+    if (f->cancelled) {
+        if (f->launched)
+            fail_now(w, f);
         return;
+    }
     f->launched = true;
     enum sim_device_mode mode = roll(w, f);
     sim_us d = sim_delay(w, SIM_MS(300), SIM_MS(3000)), give_up = SIM_MS(8000);
@@ -157,6 +166,11 @@ static void launch(struct sim_world *w, struct sim_fence *f)
         f->result = HA_RESULT_OK;
         break;
     case SIM_DEV_FAIL:
+        if (!f->again) {
+            f->again = true;
+            later(w, f, SIM_EV_FENCE_LAUNCH, d + SIM_MS(1000));
+            break;
+        }
         later(w, f, SIM_EV_FENCE_RESULT, d);
         f->result = HA_RESULT_FAILED;
         break;
@@ -194,7 +208,7 @@ static void effect(struct sim_world *w, struct sim_fence *f)
         f->result = HA_RESULT_UNKNOWN;
         return;
     }
-    check_fence_effect(w, t);
+    check_fence_effect(w, t, f);
     bool was_on = t->on;
     sim_power_off(w, t, "fenced");
     t->fenced_off |= was_on;

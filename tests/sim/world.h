@@ -341,7 +341,8 @@ struct sim_fence {
     struct ha_uuid boot;
     uint32_t loss, level;
     enum ha_result result;
-    bool cancelled; /* during its delay: it only answers */
+    bool cancelled; /* no call begins any more: it only answers */
+    bool again;     /* its first call failed, a second one follows */
     bool pill;      /* a level of the shared disk */
     ha_ms wait_ms;
     uint32_t by_life;

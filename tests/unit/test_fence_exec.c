@@ -517,7 +517,7 @@ static void test_delay_and_cancel(void **state)
     assert_int_equal(count_calls(w), 1);
 }
 
-/* Each device's own delay; once the first one is off, nothing is cancelled any more. */
+/* Each device's own delay; cancelled in between, the next one is not called. */
 static void test_delays_of_devices(void **state)
 {
     struct world *w = *state;
@@ -531,12 +531,56 @@ static void test_delays_of_devices(void **state)
     for (int i = 0; i < 200 && count_calls(w) == 0; i++)
         run_loop(w, 20);
     assert_int_equal(count_calls(w), 1);
-    assert_false(xvm_fencer_cancel(w->fencer, ID));
     run_loop(w, 10000);
     assert_int_equal(w->answers, 1);
     assert_int_equal(w->result, HA_RESULT_OK);
     assert_true(now_ms() - begin >= 400);
     assert_int_equal(count_calls(w), 2);
+    w->answers = 0;
+    w->devices[1].delay_ms = 5000;
+    xvm_fencer_launch(w->fencer, ID, NODE, 0);
+    for (int i = 0; i < 200 && count_calls(w) == 2; i++)
+        run_loop(w, 20);
+    run_loop(w, 300);
+    assert_true(xvm_fencer_cancel(w->fencer, ID));
+    run_loop(w, 300);
+    assert_int_equal(w->answers, 1);
+    assert_int_equal(w->result, HA_RESULT_FAILED);
+    assert_non_null(strstr(w->text, "has switched off its part"));
+    assert_int_equal(count_calls(w), 3);
+}
+
+/* Its host was confirmed dead by other means and has booted again: the off that worked is not said
+ * to have failed and done again, to the new life. */
+static void test_cancelled_is_not_done_again(void **state)
+{
+    struct world *w = *state;
+    w->devices[0].verify = true;
+    w->devices[0].retries = 3;
+    w->devices[0].timeout_ms = 60000;
+    agent(w, 0, "[ $action = off ] && exit 0; echo Status: ON; exit 0");
+    xvm_fencer_launch(w->fencer, ID, NODE, 0);
+    for (int i = 0; i < 200 && count_calls(w) < 3; i++)
+        run_loop(w, 20);
+    assert_false(xvm_fencer_cancel(w->fencer, ID)); /* it looks whether it is off */
+    run_loop(w, 15000);
+    assert_int_equal(w->answers, 1);
+    assert_int_equal(w->result, HA_RESULT_FAILED);
+    unsigned before = count_calls(w);
+    run_loop(w, 1500);
+    assert_int_equal(count_calls(w), before);
+    /* And so between two tries. */
+    agent(w, 0, "exit 1");
+    w->devices[0].verify = false;
+    w->answers = 0;
+    xvm_fencer_launch(w->fencer, ID, NODE, 0);
+    for (int i = 0; i < 200 && count_calls(w) == before; i++)
+        run_loop(w, 20);
+    run_loop(w, 100);
+    assert_true(xvm_fencer_cancel(w->fencer, ID));
+    run_loop(w, 3000);
+    assert_int_equal(w->answers, 1);
+    assert_int_equal(count_calls(w), before + 1);
 }
 
 static void test_cancel_is_too_late(void **state)
@@ -614,6 +658,7 @@ int main(void)
         T(delay_and_cancel),
         T(delays_of_devices),
         T(cancel_is_too_late),
+        T(cancelled_is_not_done_again),
         T(new_configuration_meanwhile),
         T(free_ends_agents),
     };

@@ -87,11 +87,11 @@ def measure(side, victim, patience):
     return {k: v * 1000 for k, v in row.items()}
 
 
-def series(side, runs, patience):
+def series(side, args, patience):
     """Failovers of an ordinary host and of the coordinator in turns: {who: [row]}."""
     side.start()
     found = {"ordinary": [], "coordinator": []}
-    for i in range(2 * runs):
+    for i in range(2 * args.runs):
         time.sleep(3)
         chair = side.coordinator()
         who = "coordinator" if i % 2 else "ordinary"
@@ -102,14 +102,14 @@ def series(side, runs, patience):
     return found
 
 
-def inside(folder, args):
-    """Process 1 of a room."""
+def inside(folder, args, work):
+    """Process 1 of a room: prints what work(side, args, patience) found."""
     room = rooms.Room(folder)
     each = int(args.guests)
     patience = 180 + each  # thousands of resources take Pacemaker minutes
     status = 1
     try:
-        found = series(SIDES[args.only](room, each, args.token, patience), args.runs, patience)
+        found = work(SIDES[args.only](room, each, args.token, patience), args, patience)
         print("RESULT " + json.dumps(found), flush=True)
         status = 0
     except Exception:  # the room ends here: say what happened
@@ -123,12 +123,12 @@ def figure(rows, column):
     return f"{statistics.median(values):.0f} ({max(values):.0f})" if values else "-"
 
 
-def one(name, each, args):
-    """A cluster of one program in a room of its own; {who: rows}, or None: the room's folder is
-    kept."""
+def one(name, each, args, script=HERE + "/bench.py"):
+    """A cluster of one program in a room of its own; what `inside` found there, or None: the room's
+    folder is kept."""
     folder = rooms.new_folder()
-    argv = [sys.executable, HERE + "/bench.py", "--inside", folder, "-b", args.build, "--guests",
-            each, "--runs", str(args.runs), "--token", str(args.token), "--only", name]
+    argv = [sys.executable, script, "--inside", folder, "-b", args.build, "--guests", each, "--runs",
+            str(args.runs), "--token", str(args.token), "--only", name]
     process = rooms.popen(argv, stdout=subprocess.PIPE, text=True)
     out = process.communicate()[0]
     m = re.search(r"^RESULT (.*)$", out, re.M)
@@ -141,25 +141,37 @@ def one(name, each, args):
     return json.loads(m.group(1))
 
 
-def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+def options(text, guests, runs, what_runs):
+    """The command line that the benchmarks on these clusters share, before it is read."""
+    p = argparse.ArgumentParser(description=text, formatter_class=argparse.RawTextHelpFormatter)
     p.add_argument("-b", "--build", default=TREE + "/build")
-    p.add_argument("--guests", default="1,20,100,1000", help="guests a host")
-    p.add_argument("--runs", type=int, default=5, help="failovers of each kind")
+    p.add_argument("--guests", default=guests, help="guests a host")
+    p.add_argument("--runs", type=int, default=runs, help=what_runs)
     p.add_argument("--token", type=int, default=1000, help="corosync's token in ms; 0: its default")
     p.add_argument("--only", choices=sorted(SIDES), help="one of the programs")
-    p.add_argument("--json", metavar="FILE", help="all rows, for programs")
     p.add_argument("--inside", help=argparse.SUPPRESS)
+    return p
+
+
+def begin(p, work):
+    """Reads the command line; in a room it works there and does not return."""
     args = p.parse_args()
     os.environ["XVM_HA_BUILD"] = os.path.abspath(args.build)
     if args.inside:
-        inside(args.inside, args)
+        inside(args.inside, args, work)
     lack = pacemaker.missing() if args.only != ours.NAME else None
     if lack:
         sys.exit(f"bench: missing: {lack}; --only {ours.NAME} goes without")
     rooms.remove_stale()
-    load = os.getloadavg()[0]
-    print(f"{pacemaker.version()}; load of this machine before: {load:.1f}\n")
+    args.load = os.getloadavg()[0]
+    print(f"{pacemaker.version()}; load of this machine before: {args.load:.1f}\n")
+    return args
+
+
+def main():
+    p = options(__doc__, "1,20,100,1000", 5, "failovers of each kind")
+    p.add_argument("--json", metavar="FILE", help="all rows, for programs")
+    args = begin(p, series)
     print(f"{'guests':>6}  {'program':10}{'victim':12}" + "".join(f"{c:>15}" for c in COLUMNS))
     results, failed = [], 0
     for each in args.guests.split(","):
@@ -172,7 +184,7 @@ def main():
                       "".join(f"{figure(rows, c):>15}" for c in COLUMNS), flush=True)
     if args.json:
         with open(args.json, "w", encoding="ascii") as f:
-            json.dump({"pacemaker": pacemaker.version(), "token_ms": args.token, "load": load,
+            json.dump({"pacemaker": pacemaker.version(), "token_ms": args.token, "load": args.load,
                        "results": results}, f, indent=1)
     return 1 if failed else 0
 

@@ -6,12 +6,17 @@
 // what this guest wrote last: two running copies of a guest cannot both find that.
 //
 // Kernel command line: tick=MS (default 1000). Console input: off, reboot, crash, hang.
+//
+// Where the kernel does not know of Xen (HVM with `xen_nopv`) the console is the serial line, there is
+// no disk, and the power button is what asks it to power off.
 #include <fcntl.h>
+#include <linux/input.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/stat.h>
@@ -73,6 +78,47 @@ obey(const char *line)
         if (write(fd, "c", 1) != 1)
             printf("guest: cannot crash: %m\n");
         close(fd);
+    }
+}
+
+// An input device that is the power button; -1 if this is none.
+static int
+button_at(int number)
+{
+    char path[32], name[64] = "";
+    snprintf(path, sizeof path, "/dev/input/event%d", number);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0 && ioctl(fd, EVIOCGNAME(sizeof name), name) > 0 && strcmp(name, "Power Button") == 0)
+        return fd;
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
+static int
+open_button(void)
+{
+    load("/button.ko");
+    load("/evdev.ko");
+    for (int i = 0; i < 100; i++) {
+        for (int number = 0; number < 8; number++) {
+            int fd = button_at(number);
+            if (fd >= 0)
+                return fd;
+        }
+        usleep(20000);
+    }
+    printf("guest: no power button\n");
+    return -1;
+}
+
+static void
+hear_button(int fd)
+{
+    struct input_event e;
+    if (read(fd, &e, sizeof e) == sizeof e && e.type == EV_KEY && e.code == KEY_POWER) {
+        puts("the power button was pressed");
+        quit(RB_POWER_OFF);
     }
 }
 
@@ -142,19 +188,26 @@ main(int argc, char **argv)
     mount("proc", "/proc", "proc", 0, NULL);
     mount("dev", "/dev", "devtmpfs", 0, NULL);
     int console = open("/dev/hvc0", O_RDWR);
+    int xen = console >= 0;
+    if (!xen)
+        console = open("/dev/ttyS0", O_RDWR);
     for (int i = 0; i < 3 && console >= 0; i++)
         dup2(console, i);
     setvbuf(stdout, NULL, _IOLBF, 0);
     signal(SIGINT, on_int);
     reboot(RB_DISABLE_CAD);
-    load("/xen-blkfront.ko");
+    int button = -1;
+    if (xen)
+        load("/xen-blkfront.ko");
+    else
+        button = open_button();
     FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
     if (!f || !fgets(life, 9, f))
         snprintf(life, sizeof life, "unknown");
     if (f)
         fclose(f);
     long tick_ms = option("tick=", 1000);
-    int disk = open_disk();
+    int disk = xen ? open_disk() : -1;
     long long next = now_ms();
     for (unsigned long count = 1;; count++) {
         char line[128];
@@ -166,14 +219,16 @@ main(int argc, char **argv)
         for (long long left; (left = next - now_ms()) > 0;) {
             if (asked_to_reboot)
                 quit(RB_AUTOBOOT);
-            struct pollfd p = {.fd = 0, .events = POLLIN};
-            if (poll(&p, 1, (int)left) > 0) {
-                char text[64] = "";
-                if (read(0, text, sizeof text - 1) > 0)
-                    obey(text);
-                else
-                    usleep(1000 * (unsigned)tick_ms);
-            }
+            struct pollfd p[] = {{.fd = 0, .events = POLLIN}, {.fd = button, .events = POLLIN}};
+            if (poll(p, 2, (int)left) <= 0)
+                continue;
+            if (p[1].revents)
+                hear_button(button);
+            char text[64] = "";
+            if (p[0].revents && read(0, text, sizeof text - 1) > 0)
+                obey(text);
+            else if (p[0].revents)
+                usleep(1000 * (unsigned)tick_ms);
         }
         if (next < now_ms() - tick_ms)
             next = now_ms(); // was suspended or starved: no burst of lines afterwards

@@ -167,11 +167,13 @@ def _guest(steps, work, boot, root, release):
              "-Wno-unused-result", "-o", top + "/init", IMAGE + "/guest.c")
     for name in ("poweroff", "reboot"):
         os.symlink("/init", f"{top}/sbin/{name}")
-    (module,) = [p for p in needed(steps, boot, release, ["xen-blkfront"]) if "blkfront" in p]
-    shutil.copy(module, top + "/xen-blkfront.ko")
+    for path in needed(steps, boot, release, ["xen-blkfront", "button", "evdev"]):
+        shutil.copy(path, top + "/")
     os.makedirs(lib, exist_ok=True)
     cpio(steps, top, lib + "/guest-initrd.gz")
-    with open(f"{boot}/boot/vmlinuz-{release}", "rb") as f:
+    packed = f"{boot}/boot/vmlinuz-{release}"
+    shutil.copy(packed, lib + "/guest-bzimage")  # a device model wants it packed
+    with open(packed, "rb") as f:
         write(lib + "/guest-kernel", unpack_kernel(f.read()))
     shutil.copy(IMAGE + "/corosync.conf", lib + "/corosync.conf")
     with open(IMAGE + "/guest.cfg", encoding="utf-8") as f:

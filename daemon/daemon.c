@@ -187,7 +187,7 @@ static int act(struct xvm_daemon *d, const struct ha_action *action)
                           action->u.fence.level);
         return 0;
     case HA_ACT_FENCE_CANCEL:
-        xvm_fencer_cancel(d->fencer, action->u.cancel.id);
+        xvm_fencer_cancel(d->fencer, action->u.cancel.id, action->u.cancel.begun);
         return 0;
     case HA_ACT_REPLY:
         xvm_ipc_reply(d->ipc, action->u.reply.client, action->u.reply.code, action->u.reply.text);

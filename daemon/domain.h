@@ -34,7 +34,6 @@ struct domain_options {
     const char *file, *cluster; /* define: xl configuration, and whose guest it is */
     int channel, progress;  /* send, receive: inherited descriptors; progress -1: nobody listens */
     enum ha_move_kind kind; /* send */
-    bool external;  /* tag: somebody else is its captain, and the xl that waits for it goes on */
     uint64_t guard; /* this host's key on the guest's disks; 0: they are not guarded */
     int go; /* inherited: says when to begin, and until when; -1: at once */
 };

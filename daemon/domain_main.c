@@ -33,7 +33,6 @@ static const char usage[] =
     "  --alias NAME       what its xl configuration calls it\n"
     "  --definition FILE  made by define\n"
     "  --guard KEY        hexadecimal: this host's, for reservations on the guest's disks\n"
-    "  --captain WHO      tag: us (an xl that waits for the guest ends), or other (it goes on)\n"
     "  --kind KIND        send: live or migrate\n"
     "  --channel FD, --progress FD\n"
     "                     send, receive: an open stream to the other end; where to say how far\n"
@@ -77,7 +76,6 @@ static const struct option known[] = {
     {"file", required_argument, NULL, 'f'},
     {"cluster", required_argument, NULL, 'c'},
     {"guard", required_argument, NULL, 'g'},
-    {"captain", required_argument, NULL, 'e'},
     {"kind", required_argument, NULL, 'k'},
     {"channel", required_argument, NULL, 'C'},
     {"progress", required_argument, NULL, 'P'},
@@ -163,9 +161,6 @@ static bool parse_one(int c, const char *text, struct domain_options *o)
         return true;
     case 'g':
         return parse_key(text, &o->guard);
-    case 'e':
-        o->external = !strcmp(text, "other");
-        return o->external || !strcmp(text, "us");
     case 'k':
         o->kind = !strcmp(text, "live") ? HA_MOVE_LIVE : HA_MOVE_MIGRATE;
         return o->kind == HA_MOVE_LIVE || !strcmp(text, "migrate");

@@ -127,7 +127,7 @@ int domain_tag(struct domain_worker *w)
         return not_found(w, r);
     if (xvm_domain_state(&d) != HA_COPY_RUNNING)
         return domain_say(w, XVM_WORKER_FAILED, "domain %" PRIu32 " does not run", d.domid);
-    r = o->external ? 0 : domain_end_monitors(d.domid, &monitors);
+    r = domain_end_monitors(d.domid, &monitors);
     if (r < 0)
         return domain_say(w, XVM_WORKER_FAILED,
                           "the xl that waits for domain %" PRIu32 " cannot be ended: %s", d.domid,

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 enum {
-    OWN_TIMEOUT_MS = 120 * 1000,
+    BURY_TIMEOUT_MS = 120 * 1000,
     DUMP_TIMEOUT_MS = 600 * 1000,
 };
 
@@ -203,8 +203,6 @@ int xvm_libxl_worker(const struct xvm_op *op, ha_ms timeout_ms, int go, xvm_chil
                                 timeout,
                                 "--dump",
                                 dump,
-                                "--captain",
-                                xvm_libxl_external(driver, op->guest) ? "other" : "us",
                                 "--guard",
                                 guard,
                                 transfer  ? "--channel"
@@ -280,12 +278,6 @@ const struct ha_guest_config *xvm_libxl_guest_config(const struct xvm_driver *dr
     return NULL;
 }
 
-bool xvm_libxl_external(const struct xvm_driver *driver, const char *guest)
-{
-    const struct ha_guest_config *g = xvm_libxl_guest_config(driver, guest);
-    return g && g->external;
-}
-
 /* What the configuration says about a crash of that guest. */
 static bool keeps_dumps(const struct xvm_driver *driver, const char *guest)
 {
@@ -293,29 +285,16 @@ static bool keeps_dumps(const struct xvm_driver *driver, const char *guest)
     return g && (g->on_crash == HA_ON_DUMP_RESTART || g->on_crash == HA_ON_DUMP_STOP);
 }
 
-/* An operation that nobody has asked for. */
-static void start_own(struct xvm_driver *driver, const char *guest, enum ha_op what, uint64_t inc,
-                      bool dump)
+void xvm_libxl_bury(struct xvm_driver *driver, const char *guest, uint64_t inc, bool crashed)
 {
     struct xvm_op *op = xvm_op_new(&driver->ops, driver, guest);
     if (!op)
         return; /* the next look tries again */
-    op->what = what;
+    op->what = HA_OP_DESTROY;
     op->inc = inc;
-    op->dump = dump;
-    op->timeout_ms = dump ? DUMP_TIMEOUT_MS : OWN_TIMEOUT_MS;
+    op->dump = crashed && inc && keeps_dumps(driver, guest);
+    op->timeout_ms = op->dump ? DUMP_TIMEOUT_MS : BURY_TIMEOUT_MS;
     start_op(op);
-}
-
-void xvm_libxl_bury(struct xvm_driver *driver, const char *guest, uint64_t inc, bool crashed)
-{
-    start_own(driver, guest, HA_OP_DESTROY, inc, crashed && inc && keeps_dumps(driver, guest));
-}
-
-void xvm_libxl_tag_again(struct xvm_driver *driver, const char *guest, uint64_t inc)
-{
-    if (driver->ready)
-        start_own(driver, guest, HA_OP_TAG, inc, false);
 }
 
 static void libxl_start(struct xvm_driver *driver, const struct ha_action *action,

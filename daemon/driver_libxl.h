@@ -21,7 +21,6 @@ struct xvm_dom {
     bool reported;    /* its end was reported, or was expected */
     bool stale;       /* not seen by the look under way */
     ha_ms dead_since; /* 0: it is not */
-    ha_ms tagged_at;  /* when its tag was last written anew; 0: never */
 };
 
 /* A guest's directory: who works on it, and what was written down of its domain. */
@@ -120,10 +119,6 @@ int xvm_libxl_worker(const struct xvm_op *op, ha_ms timeout_ms, int go, xvm_chil
 /* What a worker says, and its end; user: its operation, which is freed by its end. */
 void xvm_libxl_on_line(void *user, const char *line);
 void xvm_libxl_on_worker(void *user, const struct xvm_child_end *end);
-/* Whether an outside orchestrator is the guest's captain. */
-bool xvm_libxl_external(const struct xvm_driver *driver, const char *guest);
-/* Has the tag of a guest of ours written anew, which ends the xl that waits for it. */
-void xvm_libxl_tag_again(struct xvm_driver *driver, const char *guest, uint64_t inc);
 /* Has what is left of an ended copy cleared away; its result is nobody's. */
 void xvm_libxl_bury(struct xvm_driver *driver, const char *guest, uint64_t inc, bool crashed);
 /* No worker of an earlier daemon is left: what waited for that begins. */

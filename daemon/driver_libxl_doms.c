@@ -9,7 +9,7 @@
 
 enum {
     BURY_AGAIN_MS = 10 * 1000, /* after an attempt, or for what somebody else is taking apart */
-    FOREIGN_MS = 30 * 1000,    /* for one with another captain, or none, that no xl waits for */
+    FOREIGN_MS = 30 * 1000,    /* for one that nobody has adopted and no xl waits for */
 };
 
 static struct xvm_dom *find(struct xvm_driver *driver, uint32_t domid)
@@ -30,33 +30,16 @@ static void ended(struct xvm_driver *driver, struct xvm_dom *dom, enum ha_exit h
         driver->sink->exited(driver->user, dom->guest, dom->inc, how);
 }
 
-/* Somebody else reacts to its end, or may. */
-static bool foreign(const struct xvm_driver *driver, const struct xvm_dom *dom)
-{
-    return !dom->inc || xvm_libxl_external(driver, dom->guest);
-}
-
-/* It has become ours (its configuration has changed, or an adoption broke off) while an xl waits
- * for its end: both would react. */
-static void part_from_xl(struct xvm_driver *driver, struct xvm_dom *dom)
-{
-    ha_ms now = xvm_boot_ms();
-    if (dom->tagged_at && now < dom->tagged_at + BURY_AGAIN_MS)
-        return;
-    dom->tagged_at = now;
-    xvm_libxl_tag_again(driver, dom->guest, dom->inc);
-}
-
 /* Not while an operation is at the guest: that one deals with it, or a destroy follows. */
 static void clear_away(struct xvm_driver *driver, struct xvm_dom *dom,
                        const struct xvm_domain *domain)
 {
     ha_ms now = xvm_boot_ms();
     bool ended_itself = !domain->gone && !domain->dying;
-    ha_ms wait = foreign(driver, dom) ? FOREIGN_MS : ended_itself ? 0 : BURY_AGAIN_MS;
+    ha_ms wait = !dom->inc ? FOREIGN_MS : ended_itself ? 0 : BURY_AGAIN_MS;
     if (!dom->dead_since)
         dom->dead_since = now;
-    if (now < dom->dead_since + wait || (foreign(driver, dom) && domain->monitored))
+    if (now < dom->dead_since + wait || (!dom->inc && domain->monitored))
         return;
     dom->dead_since = now + (ended_itself ? BURY_AGAIN_MS : 0);
     xvm_libxl_bury(driver, dom->guest, dom->inc,
@@ -93,9 +76,6 @@ void xvm_libxl_follow(struct xvm_driver *driver, const struct xvm_domain *domain
         dom->building = false;
     if (xvm_domain_state(domain) != HA_COPY_DYING) {
         dom->dead_since = 0;
-        if (domain->monitored && !worker && !foreign(driver, dom) &&
-            xvm_domain_state(domain) == HA_COPY_RUNNING)
-            part_from_xl(driver, dom);
         return;
     }
     ended(driver, dom, xvm_domain_exit(domain->end));

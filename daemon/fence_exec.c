@@ -173,7 +173,8 @@ static void called_off(struct launch *launch)
                                 launch->host);
     if (launch->current && n < sizeof(launch->why))
         snprintf(launch->why + n, sizeof(launch->why) - n,
-                 "; device '%s' has switched off its part", launch->devices[0].name);
+                 "; %zu of its %zu devices have switched off their part", launch->current,
+                 launch->ndevices);
     finish_failed(launch);
 }
 
@@ -569,14 +570,14 @@ void xvm_fencer_pill(struct xvm_fencer *fencer, uint64_t id, ha_node node, uint3
     launch_level(fencer, id, node, level, pill);
 }
 
-bool xvm_fencer_cancel(struct xvm_fencer *fencer, uint64_t id)
+bool xvm_fencer_cancel(struct xvm_fencer *fencer, uint64_t id, bool begun)
 {
     for (struct launch *launch = fencer->launches; launch; launch = launch->next) {
         if (launch->id != id)
             continue;
-        launch->cancelled = true;
+        launch->cancelled |= begun;
         shorten_verify(launch);
-        if (launch->phase != PHASE_DELAY && launch->phase != PHASE_RETRY)
+        if (launch->phase != PHASE_DELAY && !(begun && launch->phase == PHASE_RETRY))
             return false;
         called_off(launch);
         return true;

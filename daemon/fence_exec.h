@@ -34,9 +34,10 @@ struct xvm_fence_pill {
 };
 void xvm_fencer_pill(struct xvm_fencer *fencer, uint64_t id, ha_node node, uint32_t level,
                      const struct xvm_fence_pill *pill);
-/* From here on no device is told to switch off for that launch: not after its delay, not again, not
- * the next device of the level. What runs goes on to its end, and its answer comes. True: nothing
- * runs, and the answer is HA_RESULT_FAILED (or UNKNOWN, after a call that said nothing clear). */
-bool xvm_fencer_cancel(struct xvm_fencer *fencer, uint64_t id);
+/* Forgets a launch whose delay has not passed yet; with `begun`, from here on no device is told to
+ * switch off for it: not again, not the next device of the level. What runs goes on to its end, and
+ * its answer comes. True: nothing runs, and the answer is HA_RESULT_FAILED (or UNKNOWN, after a
+ * call that said nothing clear). */
+bool xvm_fencer_cancel(struct xvm_fencer *fencer, uint64_t id, bool begun);
 
 #endif

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "daemon.h"
+#include "fence_exec.h"
 #include "log.h"
 #include "util.h"
 #include "version.h"
@@ -183,7 +184,11 @@ int main(int argc, char **argv)
     r = sd_event_loop(self.loop);
     if (r < 0)
         xvm_log(HA_SEV_ALERT, "the event loop failed: %s", strerror(-r));
-    /* No tidying up: a helper thread may be waiting for corosync, and all that matters is durable.
+    /* Nobody would hear of their end: another host, or the next daemon, begins them again (rule
+     * 22). */
+    xvm_fencer_free(self.fencer);
+    /* No more tidying up: a helper thread may be waiting for corosync, and all that matters is
+     * durable.
      */
     _exit(r < 0 ? XVM_EXIT_FAILURE : r);
 }

@@ -469,11 +469,12 @@ static void give_back(struct ha *ha, uint32_t i)
 static void act_lapsed(struct ha *ha, uint32_t i, const struct ha_guest_fact *g)
 {
     struct ha_local *l = &ha->locals[i];
-    if (l->have && l->copy.inc && l->copy.state != HA_COPY_DYING)
+    bool ends = ha_ends_with_lease(ha, i);
+    if (ends && l->copy.state != HA_COPY_DYING)
         destroy(ha, i, g, HA_RELEASE_LEASE);
     bool member = ha->stable_known && ha_settled(ha) && ha->inventory && !l->unsure;
     /* Who has looked says what it has seen, with a lease or without one (scenario hand-no-lease). */
-    if (l->have && !l->copy.inc && member && HA_GUARD(ha, HAND_LAPSED))
+    if (l->have && !ends && member && HA_GUARD(ha, HAND_LAPSED))
         act_stranger(ha, i, g);
     if (!l->have && member && ha->orders.disk == HA_DISK_ON && !ha_disk_ok(ha))
         give_back(ha, i);
@@ -546,15 +547,24 @@ static void act_guest(struct ha *ha, uint32_t i)
 
 /* -------------------------------------------------------------------------------- what is told */
 
-/* What has not begun must not begin: no quorum, the host is back, or its life is over without us.
- */
-static bool fence_is_void(const struct ha *ha, const struct ha_host_desk *desk,
-                          const struct ha_host_fact *h)
+/* The host is back, its life is over without us, or quorum is lost: nothing more is called. While
+ * the verdict on a new ring is not in yet, only what has not begun must not begin. */
+static void fence_cancel(struct ha *ha, struct ha_host_desk *desk, const struct ha_host_fact *h)
 {
     bool back = ha_in_ring(ha, h->node) && !h->ordered && HA_GUARD(ha, FENCE_MEMBER);
     bool over = (h->state != HA_HOST_FENCING && h->state != HA_HOST_LOST) ||
                 !ha_uuid_eq(&h->boot, &desk->launched_boot) || h->loss != desk->launched_loss;
-    return !ha_quorate(ha) || back || (over && HA_GUARD(ha, FENCE_OVER));
+    bool lost = !ha->connected || (ha_ring_eq(ha->ring, ha->verdict_ring) && !ha->verdict);
+    bool off = back || lost || (over && HA_GUARD(ha, FENCE_OVER));
+    if (off ? desk->called_off : desk->cancelled || ha_quorate(ha))
+        return;
+    struct ha_action *a = ha_act(ha, HA_ACT_FENCE_CANCEL);
+    if (!a)
+        return;
+    a->u.cancel.id = desk->fence_id;
+    a->u.cancel.begun = off;
+    desk->cancelled = true;
+    desk->called_off = off;
 }
 
 static void tell_fences(struct ha *ha)
@@ -563,12 +573,8 @@ static void tell_fences(struct ha *ha)
     for (size_t i = 0; i < ha->log.head.nhosts; i++) {
         struct ha_host_desk *desk = &ha->host_desks[i];
         const struct ha_host_fact *h = &ha->log.head.hosts[i];
-        if (desk->fence_id && !desk->cancelled && fence_is_void(ha, desk, h)) {
-            struct ha_action *a = ha_act(ha, HA_ACT_FENCE_CANCEL);
-            if (a)
-                a->u.cancel.id = desk->fence_id;
-            desk->cancelled = true;
-        }
+        if (desk->fence_id)
+            fence_cancel(ha, desk, h);
         if (mute)
             continue;
         if (desk->fence_id && !desk->under_way_told) {

@@ -144,7 +144,7 @@ struct ha_host_desk {
     struct ha_uuid launched_boot;
     uint64_t fence_id;  /* under way here; 0: none */
     bool ours;          /* this level was decided on by us, in this epoch */
-    bool cancelled;
+    bool cancelled, called_off; /* should it not have begun; even if it has */
     bool have_result;   /* of ours, to be told until the facts have moved on */
     enum ha_result result;
     struct ha_uuid result_boot;
@@ -158,7 +158,7 @@ struct ha_host_desk {
     bool tell_valid; /* a result (or how 0: under way) told in this epoch */
     struct ha_tell tell;
     ha_node tell_from;
-    ha_node live_from;        /* who said in this epoch that a fence is under way; 0: nobody */
+    uint64_t live;            /* who said in this epoch that a fence is under way: a bit a host */
     struct ha_uuid live_boot; /* of which life */
     uint32_t live_level;
     struct ha_uuid confirm_boot; /* operator's word, waiting to be proposed */
@@ -442,6 +442,9 @@ void ha_decide_leave(struct ha *ha, const struct ha_member *m);
 /* hosts.c */
 void ha_decide_hosts(struct ha *ha);
 void ha_fence_launch(struct ha *ha);
+/* What a host tells of its fence, NULL: it tells nothing more. */
+void ha_fence_told(const struct ha *ha, struct ha_host_desk *desk, ha_node from,
+                   const struct ha_tell *tell);
 void ha_fence_event(struct ha *ha, const struct ha_event *event);
 ha_ms ha_bound_at(const struct ha *ha, const struct ha_host_fact *h, const char **ret_why);
 void ha_mark_seen(struct ha *ha);
@@ -614,6 +617,8 @@ int ha_local_room(struct ha *ha);
 void ha_guests_dropped(struct ha *ha);
 void ha_tells_reset(struct ha *ha);
 bool ha_empty(const struct ha *ha);
+/* Whether the copy of guest i that is here is to end with the lease. */
+bool ha_ends_with_lease(const struct ha *ha, uint32_t i);
 uint8_t ha_host_flags(const struct ha *ha);
 void ha_ask_inventory(struct ha *ha);
 bool ha_copy_at(struct ha *ha, size_t i, struct ha_copy *ret_copy);

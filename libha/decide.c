@@ -140,7 +140,7 @@ void ha_desk_reset(struct ha *ha)
         ha->host_desks[i].tell_valid = false;
         ha->host_desks[i].result_told = false;
         ha->host_desks[i].under_way_told = ha->host_desks[i].announced = false;
-        ha->host_desks[i].live_from = 0;
+        ha->host_desks[i].live = 0;
         ha->host_desks[i].ours = false;
         ha->host_desks[i].confirm = ha->host_desks[i].replace = false;
         ha->host_desks[i].order = ha->host_desks[i].calm = false;
@@ -337,9 +337,7 @@ static void tell_host(struct ha *ha, struct ha_member *m, const struct ha_tell *
             ha->host_desks[i].tell = *t;
             ha->host_desks[i].tell_from = m->node;
             ha->host_desks[i].tell_valid = true;
-            ha->host_desks[i].live_from = t->how ? 0 : m->node;
-            ha->host_desks[i].live_boot = t->boot;
-            ha->host_desks[i].live_level = t->level;
+            ha_fence_told(ha, &ha->host_desks[i], m->node, t);
         }
     }
 }

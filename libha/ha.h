@@ -291,8 +291,9 @@ enum ha_action_type {
     HA_ACT_GUEST_CANCEL, /* try to end an operation; it still ends with HA_EV_GUEST_DONE. Id 0: the
                             transfer that an earlier daemon's worker still does for `guest` */
     HA_ACT_FENCE,        /* run a fence level; HA_EV_FENCE when it ends */
-    HA_ACT_FENCE_CANCEL, /* no further call of a fence device begins; it ends with HA_EV_FENCE
-                            FAILED; one that runs goes on and ends as it ends */
+    HA_ACT_FENCE_CANCEL, /* forget a fence whose delay has not passed yet; with `begun`, no further
+                            call of a device begins either. It ends with HA_EV_FENCE FAILED; a call
+                            that runs goes on and ends as it ends */
     HA_ACT_REPLY,        /* answer a client */
     HA_ACT_REPORT,       /* something an operator or the log should know */
     HA_ACT_DEFINITION,   /* have the definition with that hash at hand: a guest is built from it */
@@ -452,6 +453,7 @@ struct ha_action {
         struct {
             uint64_t id; /* of the operation or fence */
             char guest[HA_NAME_MAX];
+            bool begun; /* FENCE_CANCEL: also what has begun goes no further */
         } cancel;
         struct {
             uint64_t id;

@@ -13,6 +13,27 @@ static bool is_pill(const struct ha_host_config *config, size_t level)
 
 /* ----------------------------------------------------------------------------------- admitted */
 
+/* A host's bit among those who tell of fences. */
+static uint64_t teller(const struct ha *ha, ha_node node)
+{
+    const struct ha_facts *f = &ha->log.head;
+    for (size_t i = 0; i < f->nhosts; i++)
+        if (f->hosts[i].node == node)
+            return UINT64_C(1) << i;
+    return 0;
+}
+
+void ha_fence_told(const struct ha *ha, struct ha_host_desk *desk, ha_node from,
+                   const struct ha_tell *tell)
+{
+    desk->live &= ~teller(ha, from);
+    if (!tell || tell->how)
+        return;
+    desk->live |= teller(ha, from);
+    desk->live_boot = tell->boot;
+    desk->live_level = tell->level;
+}
+
 /* Rule 22: while a fence is live, a later life of its host is not admitted: it would be hit. */
 static bool fence_live(struct ha *ha, const struct ha_member *m, const struct ha_host_fact *h)
 {
@@ -23,13 +44,12 @@ static bool fence_live(struct ha *ha, const struct ha_member *m, const struct ha
     if (desk->fence_id && !ha_uuid_eq(&desk->launched_boot, &m->boot) &&
         !is_pill(config, desk->launched_level))
         return true; /* a pill names the life that it is for */
-    if (desk->live_from && desk->live_from != ha->self && !ha_uuid_eq(&desk->live_boot, &m->boot) &&
+    if (desk->live & ~teller(ha, ha->self) && !ha_uuid_eq(&desk->live_boot, &m->boot) &&
         !is_pill(config, desk->live_level))
         return true;
-    /* not confirmed by the device: another host may be at it still, and has had the time to say so
-     */
+    /* another host may be at it still, and has had the time to say so */
     ha_ms patience = ha->phase_since + ha->config->timers.exchange;
-    bool open = h->state == HA_HOST_DEAD && h->how != HA_CONF_DEVICE &&
+    bool open = (h->state == HA_HOST_DEAD || h->state == HA_HOST_LOST) &&
                 !ha_uuid_eq(&h->boot, &m->boot) && ha->now < patience;
     if (open)
         ha_wake(ha, patience);
@@ -586,7 +606,7 @@ static void have_result(struct ha *ha, size_t i, enum ha_result result, const ch
         text = "no answer";
     ha_say(desk->fence_error, sizeof desk->fence_error, "%s", result == HA_RESULT_OK ? "" : text);
     if (result != HA_RESULT_OK)
-        ha_report(ha, HA_REPORT_HOST_FENCE_FAIL, desk->cancelled ? HA_SEV_NOTICE : HA_SEV_ERROR,
+        ha_report(ha, HA_REPORT_HOST_FENCE_FAIL, desk->called_off ? HA_SEV_NOTICE : HA_SEV_ERROR,
                   node, NULL, "fence level %u of %s did not succeed: %s", desk->launched_level + 1,
                   ha_host_name(ha, node), text);
     ha->acts_due = true;
@@ -598,7 +618,7 @@ static void launch(struct ha *ha, size_t i, const struct ha_host_fact *h)
     const char *why = "";
     ha_ms wait = 0;
     desk->have_result = false;
-    desk->cancelled = desk->announced = false;
+    desk->cancelled = desk->called_off = desk->announced = false;
     desk->under_way_told = HA_GUARD(ha, FENCE_ANNOUNCED);
     ha->acts_due = true;
     desk->launched_boot = h->boot;
@@ -623,6 +643,15 @@ static void launch(struct ha *ha, size_t i, const struct ha_host_fact *h)
     a->u.fence.disk_id = ha->log.head.disk_id;
 }
 
+/* Whether somebody's fence of this host is live. */
+static bool under_fire(const struct ha *ha)
+{
+    for (size_t i = 0; i < ha->log.head.nhosts; i++)
+        if (ha->log.head.hosts[i].node == ha->self)
+            return ha->host_desks[i].live & ~teller(ha, ha->self);
+    return false;
+}
+
 /* Rule 22: the loss and the level are stable, then the fence is launched; rule 26: half of the voters
  * launch on their own fsync. */
 void ha_fence_launch(struct ha *ha)
@@ -645,6 +674,8 @@ void ha_fence_launch(struct ha *ha)
             newest->state != HA_HOST_FENCING || newest->level != h->level ||
             newest->loss != h->loss || !ha_uuid_eq(&newest->boot, &h->boot) || !launches(ha, h))
             continue;
+        if (h->ordered && under_fire(ha))
+            continue; /* the order waits: both would be off in the end */
         if (desk->have_result && ha_uuid_eq(&desk->result_boot, &h->boot) &&
             desk->result_loss == h->loss && desk->result_level == h->level)
             continue; /* ran already: its result is on the way */

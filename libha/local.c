@@ -255,6 +255,17 @@ bool ha_copy_at(struct ha *ha, size_t i, struct ha_copy *ret_copy)
     return true;
 }
 
+/* A copy with our tag; and one without it of a guest that is here by the facts, or has another
+ * captain: it was started anew since, and could not be taken over any more. */
+bool ha_ends_with_lease(const struct ha *ha, uint32_t i)
+{
+    const struct ha_local *l = &ha->locals[i];
+    const struct ha_guest_config *c = ha_guest_config(ha, i);
+    const struct ha_guest_fact *g = i < ha->log.head.nguests ? &ha->log.head.guests[i] : NULL;
+    bool here = g && g->owner == ha->self && ha_uuid_eq(&g->boot, &ha->boot);
+    return l->have && (l->copy.inc || here || (c && c->external));
+}
+
 /* Empty: nothing of any guest of ours in any state, no operation under way, no worker, backends
  * closed. What nobody knows is not empty. */
 bool ha_empty(const struct ha *ha)
@@ -266,7 +277,7 @@ bool ha_empty(const struct ha *ha)
         const struct ha_local *l = &ha->locals[i];
         if (workers && (l->op || l->unsure))
             return false;
-        if (l->have && l->copy.inc && (workers || l->copy.state == HA_COPY_RUNNING))
+        if (ha_ends_with_lease(ha, i) && (workers || l->copy.state == HA_COPY_RUNNING))
             return false;
         if (i < ha->log.head.nguests && ha_knows_unseen(ha, i, &ha->log.head.guests[i]))
             return false;

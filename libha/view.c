@@ -172,8 +172,7 @@ static void member_left(struct ha *ha, const struct ha_left *left)
         struct ha_host_desk *desk = &ha->host_desks[i];
         if (desk->tell_from == m->node && desk->tell.how == 0)
             desk->tell_valid = false;
-        if (desk->live_from == m->node)
-            desk->live_from = 0;
+        ha_fence_told(ha, desk, m->node, NULL);
     }
     bool was_coord = ha->coord == m->node && m->instance == ha->coord_instance && ha->coord != 0;
     if (left->reason == HA_LEFT_PROCESS && was_coord && ha->opened && HA_GUARD(ha, COORD_CLOSE))

@@ -364,7 +364,9 @@ void check_fence_launched(struct sim_world *w, const struct sim_host *h,
 {
     if (h->stuck || h->hung)
         return;
-    check_12_quorate(w, h, fence, "launched");
+    /* a further call may begin while the verdict on a new ring is on its way */
+    if (!fence->again || h->told_ring.seq == h->told_verdict_ring.seq)
+        check_12_quorate(w, h, fence, "launched");
     check_12_not_back(w, h, fence);
     check_13_not_again(w, h, fence);
 }

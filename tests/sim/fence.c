@@ -62,12 +62,12 @@ static void fail_now(struct sim_world *w, struct sim_fence *f)
     later(w, f, SIM_EV_FENCE_RESULT, SIM_MS(1));
 }
 
-void sim_fence_cancel(struct sim_world *w, struct sim_host *h, uint64_t id)
+void sim_fence_cancel(struct sim_world *w, struct sim_host *h, uint64_t id, bool begun)
 {
     for (unsigned k = 0; k < SIM_FENCES_MAX; k++) {
         struct sim_fence *f = &w->fences[k];
         if (f->used && f->by == h->i && f->daemon == h->daemon_life && f->id == id &&
-            !f->cancelled) {
+            !f->cancelled && (begun || !f->launched)) {
             SIM_LOG(w, "%s fence %s cancelled", h->name, w->hosts[f->target].name);
             f->cancelled = true;
             if (!f->launched)

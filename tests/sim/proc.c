@@ -106,7 +106,7 @@ static void carry_out(struct sim_world *w, struct sim_host *h, const struct ha_a
         sim_fence_start(w, h, a);
         break;
     case HA_ACT_FENCE_CANCEL:
-        sim_fence_cancel(w, h, a->u.cancel.id);
+        sim_fence_cancel(w, h, a->u.cancel.id, a->u.cancel.begun);
         break;
     case HA_ACT_REPLY:
         SIM_LOG(w, "%s reply %llu: %d %s", h->name, (unsigned long long)a->u.reply.client,

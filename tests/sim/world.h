@@ -671,7 +671,7 @@ bool sim_host_empty(const struct sim_host *h);
 
 /* fence.c */
 void sim_fence_start(struct sim_world *w, struct sim_host *h, const struct ha_action *action);
-void sim_fence_cancel(struct sim_world *w, struct sim_host *h, uint64_t id);
+void sim_fence_cancel(struct sim_world *w, struct sim_host *h, uint64_t id, bool begun);
 void sim_fence_event(struct sim_world *w, struct sim_host *h, const struct sim_event *event);
 
 /* disk.c */

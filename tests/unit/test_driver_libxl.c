@@ -203,19 +203,6 @@ static void test_unknown_is_not_absent(void **state)
     assert_copy(w, HA_COPY_RUNNING, 7, 0);
 }
 
-static bool called_with(struct world *w, const char *op, const char *part)
-{
-    char path[192], line[1024];
-    bool found = false;
-    snprintf(path, sizeof(path), "%s/calls", w->fake);
-    FILE *f = fopen(path, "r");
-    while (f && fgets(line, sizeof(line), f))
-        found |= !strncmp(line, op, strlen(op)) && strstr(line, part);
-    if (f)
-        fclose(f);
-    return found;
-}
-
 static void test_ends_are_told_once_and_cleared_away(void **state)
 {
     struct world *w = *state;
@@ -319,34 +306,6 @@ static void test_foreign_end_is_its_xls(void **state)
     assert_int_equal(calls(w, "destroy"), 0);
 }
 
-#define MONITORED(end)                                                                             \
-    "\"gone\": false, \"dying\": false, \"paused\": false, \"ran\": true, \"end\": \"" end "\", "  \
-    "\"writers\": true, \"monitored\": true" TAG("7", "0")
-
-/* With another captain it is tagged, but its xl goes on, and deals with its end; once it is ours,
- * that xl is ended. */
-static void test_external_keeps_its_xl(void **state)
-{
-    struct world *w = *state;
-    w->guest.external = true;
-    assert_int_equal(run(w, HA_OP_TAG, 7), HA_RESULT_OK);
-    assert_true(called_with(w, "tag", "--captain other "));
-    put(w, "domains", DOMAIN("5", UUID, "web", MONITORED("none")));
-    assert_copy(w, HA_COPY_RUNNING, 7, 0);
-    put(w, "domains", DOMAIN("5", UUID, "web", MONITORED("reboot")));
-    assert_copy(w, HA_COPY_DYING, 7, 0);
-    assert_int_equal(w->exits, 1);
-    assert_int_equal(calls(w, "destroy"), 0);
-    put(w, "domains", DOMAIN("6", UUID, "web", MONITORED("none")));
-    assert_copy(w, HA_COPY_RUNNING, 7, 0);
-    assert_int_equal(calls(w, "tag"), 1);
-    w->guest.external = false;
-    look_again(w);
-    WAIT_UNTIL(w, called_with(w, "tag", "--captain us "));
-    look_again(w);
-    assert_int_equal(calls(w, "tag"), 2); /* not at each look */
-}
-
 static void test_waits_out_an_old_worker(void **state)
 {
     struct world *w = *state;
@@ -417,6 +376,19 @@ static void leave_file(struct world *w, const char *name)
     snprintf(command, sizeof(command), "cd '%s/guests' && mkdir -p " GUEST " && touch " GUEST "/%s",
              w->run_dir, name);
     assert_int_equal(system(command), 0);
+}
+
+static bool called_with(struct world *w, const char *op, const char *part)
+{
+    char path[192], line[1024];
+    bool found = false;
+    snprintf(path, sizeof(path), "%s/calls", w->fake);
+    FILE *f = fopen(path, "r");
+    while (f && fgets(line, sizeof(line), f))
+        found |= !strncmp(line, op, strlen(op)) && strstr(line, part);
+    if (f)
+        fclose(f);
+    return found;
 }
 
 /* Workers get this host's key if the guest's disks are to be guarded; what is to be done afterwards
@@ -578,7 +550,6 @@ int main(void)
         TEST(test_suspended_is_no_end),
         TEST(test_watch_is_heard_at_once_and_replaced),
         TEST(test_foreign_end_is_its_xls),
-        TEST(test_external_keeps_its_xl),
         TEST(test_waits_out_an_old_worker),
         TEST(test_transfer_has_its_channel),
         TEST(test_cancel),

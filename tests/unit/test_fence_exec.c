@@ -510,7 +510,7 @@ static void test_delay_and_cancel(void **state)
     assert_int_equal(count_calls(w), 1);
     w->answers = 0;
     xvm_fencer_launch(w->fencer, ID, NODE, 0);
-    assert_true(xvm_fencer_cancel(w->fencer, ID));
+    assert_true(xvm_fencer_cancel(w->fencer, ID, true));
     run_loop(w, 600);
     assert_int_equal(w->answers, 1);
     assert_int_equal(w->result, HA_RESULT_FAILED);
@@ -542,11 +542,11 @@ static void test_delays_of_devices(void **state)
     for (int i = 0; i < 200 && count_calls(w) == 2; i++)
         run_loop(w, 20);
     run_loop(w, 300);
-    assert_true(xvm_fencer_cancel(w->fencer, ID));
+    assert_true(xvm_fencer_cancel(w->fencer, ID, true));
     run_loop(w, 300);
     assert_int_equal(w->answers, 1);
     assert_int_equal(w->result, HA_RESULT_FAILED);
-    assert_non_null(strstr(w->text, "has switched off its part"));
+    assert_non_null(strstr(w->text, "1 of its 2 devices have switched off their part"));
     assert_int_equal(count_calls(w), 3);
 }
 
@@ -562,7 +562,7 @@ static void test_cancelled_is_not_done_again(void **state)
     xvm_fencer_launch(w->fencer, ID, NODE, 0);
     for (int i = 0; i < 200 && count_calls(w) < 3; i++)
         run_loop(w, 20);
-    assert_false(xvm_fencer_cancel(w->fencer, ID)); /* it looks whether it is off */
+    assert_false(xvm_fencer_cancel(w->fencer, ID, true)); /* it looks whether it is off */
     run_loop(w, 15000);
     assert_int_equal(w->answers, 1);
     assert_int_equal(w->result, HA_RESULT_FAILED);
@@ -577,7 +577,7 @@ static void test_cancelled_is_not_done_again(void **state)
     for (int i = 0; i < 200 && count_calls(w) == before; i++)
         run_loop(w, 20);
     run_loop(w, 100);
-    assert_true(xvm_fencer_cancel(w->fencer, ID));
+    assert_true(xvm_fencer_cancel(w->fencer, ID, true));
     run_loop(w, 3000);
     assert_int_equal(w->answers, 1);
     assert_int_equal(count_calls(w), before + 1);
@@ -589,7 +589,7 @@ static void test_cancel_is_too_late(void **state)
     agent(w, 0, "sleep 0.3; exit 0");
     xvm_fencer_launch(w->fencer, ID, NODE, 0);
     run_loop(w, 150);
-    assert_false(xvm_fencer_cancel(w->fencer, ID));
+    assert_false(xvm_fencer_cancel(w->fencer, ID, true));
     run_loop(w, 5000);
     assert_int_equal(w->result, HA_RESULT_OK);
 }

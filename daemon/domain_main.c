@@ -36,8 +36,7 @@ static const char usage[] =
     "  --kind KIND        send: live or migrate\n"
     "  --channel FD, --progress FD\n"
     "                     send, receive: an open stream to the other end; where to say how far\n"
-    "  --go FD            connect to Xen, then wait for a line \"UNTIL TIMEOUT\" there; without "
-    "one\n"
+    "  --go FD            connect to Xen, then wait for a line \"UNTIL TIMEOUT\" there; without one\n"
     "                     nothing is done\n"
     "  --until MS         do not begin at or after that time of CLOCK_BOOTTIME\n"
     "  --timeout MS       give up after that time\n";

@@ -103,7 +103,7 @@ const struct sim_directed sim_directed[] = {
      "10s power-off host1 for 5s\n20s power-off host2 for 5s\n30s power-off host3 for 5s\n"
      "80s end\n"},
     {"flaps", "QUARANTINE", 3, 2, false, "d", true,
-     "10s cut host3 for 6s\n22s cut host3 for 6s\n34s power-off host2 for 60s\n60s end\n"},
+     "10s cut host3 for 6s\n26s cut host3 for 6s\n42s power-off host2 for 60s\n70s end\n"},
     {"fence-fails", "FENCE_FAILED", 3, 1, false, "d", true,
      "10s fence @g1 fail for 20s\n10s cut @g1 for 20s\n50s end\n"},
     {"worker-alone", "WORKERS_EMPTY", 3, 1, false, "ds", true,

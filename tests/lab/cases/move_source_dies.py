@@ -8,23 +8,24 @@ LIMIT = 900
 GUEST = "g1"
 
 
-def arrived(target, mark):
-    """Whether all of the image is there: libxl attaches the disk after it has read the last of it."""
-    r = target.ssh(f"journalctl -q -o cat --after-cursor='{mark}' | grep -c 'scripts/block: add'",
-                   check=False)
-    return r.stdout.strip() not in ("", "0")
+def disks(host):
+    """How many disks of guests are attached on the host."""
+    r = host.ssh("xenstore-ls -f /local/domain/0/backend/vbd | grep -c '/physical-device ='",
+                 check=False)
+    return int(r.stdout.strip() or 0)
 
 
 def run(lab):
     source = lab.where(GUEST)
     target, observer = [h for h in lab.hosts if h is not source]
     life = lab.consoles.last(GUEST).life
-    mark = target.ssh("journalctl -q -n 0 --show-cursor").stdout.split("-- cursor: ")[1].strip()
+    before = disks(target)
     mover = threading.Thread(
         target=lab.ctl, args=("move", GUEST, target.name, "--type", "live", "--wait"),
         kwargs={"host": observer, "check": False, "timeout": 800}, daemon=True)
     mover.start()
-    lab.wait("the image is complete", lambda: arrived(target, mark), poll=0.2)
+    # libxl attaches them after it has read the last of the image
+    lab.wait("the image is complete", lambda: disks(target) > before, poll=0.2)
     source.off()
     begin = time.monotonic()
     last = lab.consoles.last(GUEST)

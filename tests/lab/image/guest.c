@@ -175,6 +175,17 @@ option(const char *name, long value)
     return value;
 }
 
+static int
+use_console(const char *path)
+{
+    int fd = open(path, O_RDWR);
+    for (int i = 0; i < 3 && fd >= 0; i++)
+        dup2(fd, i);
+    if (fd > 2)
+        close(fd);
+    return fd >= 0;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -187,12 +198,9 @@ main(int argc, char **argv)
     mkdir("/dev", 0755);
     mount("proc", "/proc", "proc", 0, NULL);
     mount("dev", "/dev", "devtmpfs", 0, NULL);
-    int console = open("/dev/hvc0", O_RDWR);
-    int xen = console >= 0;
+    int xen = use_console("/dev/hvc0");
     if (!xen)
-        console = open("/dev/ttyS0", O_RDWR);
-    for (int i = 0; i < 3 && console >= 0; i++)
-        dup2(console, i);
+        use_console("/dev/ttyS0");
     setvbuf(stdout, NULL, _IOLBF, 0);
     signal(SIGINT, on_int);
     reboot(RB_DISABLE_CAD);

@@ -171,6 +171,9 @@ def case_guest_add_host_away(room):
     assert drift["host3"] and not drift["host2"], drift
     print(c.ctl(first, "config", "diff", "host3", check=False).stdout)
     # A host that does not know a guest is not given it.
+    wait_until("host3 to be admitted", lambda: any(
+        h["name"] == "host3" and h["synced"] and h["state"] == "in"
+        for h in (c.status(first) or {"hosts": []})["hosts"]), 30)
     r = c.ctl(first, "move", "shop3", "host3", check=False)
     print(r.stderr)
     assert r.returncode == 1 and "does not have it" in words(r.stderr)

@@ -17,8 +17,7 @@ enum {
     RETRY_PAUSE_MS = 500,  /* before a retry; doubles */
     RETRY_PAUSE_MAX_MS = 8000,
     DEFAULT_TIMEOUT_MS = 20000,
-    SLOW_OFF_MS =
-        10000, /* after a cancel: so long a machine may take to go off, not to boot again */
+    SLOW_OFF_MS = 10000, /* a cancelled off: what a machine may take to go off */
 };
 
 enum phase {
@@ -178,6 +177,18 @@ static void called_off(struct launch *launch)
     finish_failed(launch);
 }
 
+/* The next off, of this device or the next one, unless there is to be none. */
+static void off_after(struct launch *launch, ha_ms pause)
+{
+    if (launch->cancelled) {
+        called_off(launch);
+        return;
+    }
+    launch->phase = PHASE_RETRY;
+    if (wait_ms(launch, pause) < 0)
+        finish_failed(launch);
+}
+
 static void device_is_off(struct launch *launch)
 {
     if (++launch->current == launch->ndevices) {
@@ -185,13 +196,7 @@ static void device_is_off(struct launch *launch)
         return;
     }
     launch->tries = 0;
-    if (launch->cancelled) {
-        called_off(launch);
-        return;
-    }
-    launch->phase = PHASE_RETRY;
-    if (wait_ms(launch, launch->devices[launch->current].delay_ms) < 0)
-        finish_failed(launch);
+    off_after(launch, launch->devices[launch->current].delay_ms);
 }
 
 /* launch->why holds the sentence about what went wrong. */
@@ -202,15 +207,9 @@ static void retry_or_fail(struct launch *launch)
         finish_failed(launch);
         return;
     }
-    if (launch->cancelled) {
-        called_off(launch);
-        return;
-    }
     unsigned doublings = launch->tries > 5 ? 5 : launch->tries - 1;
     ha_ms pause = (ha_ms)RETRY_PAUSE_MS << doublings;
-    launch->phase = PHASE_RETRY;
-    if (wait_ms(launch, pause < RETRY_PAUSE_MAX_MS ? pause : RETRY_PAUSE_MAX_MS) < 0)
-        finish_failed(launch);
+    off_after(launch, pause < RETRY_PAUSE_MAX_MS ? pause : RETRY_PAUSE_MAX_MS);
 }
 
 static void note(struct launch *launch, const char *action, const struct xvm_child_end *end)

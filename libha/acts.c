@@ -21,11 +21,6 @@ static const struct ha_guest_fact *fact_for(const struct ha *ha, uint32_t i, boo
     return i < f->nguests ? &f->guests[i] : NULL;
 }
 
-static bool is_me(const struct ha *ha, ha_node node, const struct ha_uuid *boot)
-{
-    return node == ha->self && ha_uuid_eq(boot, &ha->boot);
-}
-
 /* A daemon that was stopped for a while first hears its keeper out: the lease may have gone on. */
 static bool lapsed(const struct ha *ha)
 {
@@ -228,7 +223,7 @@ static void act_create(struct ha *ha, uint32_t i)
         return;
     /* the newest log must not say otherwise already */
     const struct ha_guest_fact *newest = fact_for(ha, i, false);
-    if (!newest || newest->inc != g->inc || !is_me(ha, newest->owner, &newest->boot))
+    if (!newest || newest->inc != g->inc || !ha_is_me(ha, newest->owner, &newest->boot))
         return;
     if (!may_fill(ha))
         return;
@@ -268,7 +263,7 @@ static void act_running(struct ha *ha, uint32_t i, const struct ha_guest_fact *g
 {
     struct ha_local *l = &ha->locals[i];
     const struct ha_guest_fact *m = fact_for(ha, i, HA_GUARD(ha, ACT_TENTATIVE));
-    if (m->mig && is_me(ha, m->owner, &m->boot)) {
+    if (m->mig && ha_is_me(ha, m->owner, &m->boot)) {
         if (l->mig_tried != m->mig) {
             l->mig_tried = m->mig;
             start_op(ha, i, HA_OP_SEND, m, m->inc);
@@ -307,7 +302,7 @@ static void act_owned(struct ha *ha, uint32_t i, const struct ha_guest_fact *g)
         if (m->mig && l->copy.mig == m->mig) {
             if (l->mig_failed == m->mig)
                 tell(ha, i, HA_TELL_MIG_FAILED, 0, m->mig, 0);
-        } else if (is_me(ha, m->owner, &m->boot) && m->inc == l->copy.inc) {
+        } else if (ha_is_me(ha, m->owner, &m->boot) && m->inc == l->copy.inc) {
             act_resume(ha, i, g);
         }
         break;
@@ -398,7 +393,7 @@ static void act_stranger(struct ha *ha, uint32_t i, const struct ha_guest_fact *
         destroy(ha, i, g, 0);
         return;
     }
-    bool ours = is_me(ha, g->owner, &g->boot) && l->marked < g->inc && l->burned < g->inc;
+    bool ours = ha_is_me(ha, g->owner, &g->boot) && l->marked < g->inc && l->burned < g->inc;
     if (ours && g->state == HA_GUEST_STARTING && !g->by_adopt) {
         l->burned = g->inc; /* given back, to be adopted */
         l->told_copy = true;
@@ -451,12 +446,12 @@ static void give_back(struct ha *ha, uint32_t i)
     const struct ha_guest_fact *g = fact_for(ha, i, true);
     if (!g)
         return;
-    if (is_me(ha, g->left_host, &g->left_boot)) {
+    if (ha_is_me(ha, g->left_host, &g->left_boot)) {
         l->told_copy = false;
         tell(ha, i, HA_TELL_VACATED, 0, 0, 0);
-    } else if (g->mig && is_me(ha, g->mig_host, &g->mig_boot)) {
+    } else if (g->mig && ha_is_me(ha, g->mig_host, &g->mig_boot)) {
         tell(ha, i, HA_TELL_MIG_FAILED, 0, g->mig, 0);
-    } else if (is_me(ha, g->owner, &g->boot)) {
+    } else if (ha_is_me(ha, g->owner, &g->boot)) {
         l->release = HA_RELEASE_LEASE;
         l->release_inc = g->inc;
         tell_stopped(ha, i, g->inc);
@@ -516,22 +511,23 @@ static void act_guest(struct ha *ha, uint32_t i)
         return;
     }
     bool have = l->have && !dying;
-    if (c && c->by_mig && have && c->inc == l->copy.inc && is_me(ha, c->owner, &c->boot)) {
+    if (c && c->by_mig && have && c->inc == l->copy.inc && ha_is_me(ha, c->owner, &c->boot)) {
         act_owned(ha, i, c);
         return;
     }
-    if (!have && is_me(ha, g->left_host, &g->left_boot)) {
+    if (!have && ha_is_me(ha, g->left_host, &g->left_boot)) {
         l->told_copy = false;
         tell(ha, i, HA_TELL_VACATED, 0, 0, 0);
         return;
     }
     const struct ha_guest_fact *t = fact_for(ha, i, HA_GUARD(ha, ACT_TENTATIVE));
-    if (t && t->mig && is_me(ha, t->mig_host, &t->mig_boot) && !is_me(ha, t->owner, &t->boot)) {
+    if (t && t->mig && ha_is_me(ha, t->mig_host, &t->mig_boot) &&
+        !ha_is_me(ha, t->owner, &t->boot)) {
         act_target(ha, i, t);
         return;
     }
-    bool mine = is_me(ha, g->owner, &g->boot);
-    if (!have && s && is_me(ha, s->owner, &s->boot)) {
+    bool mine = ha_is_me(ha, g->owner, &g->boot);
+    if (!have && s && ha_is_me(ha, s->owner, &s->boot)) {
         act_create(ha, i);
     } else if (have && mine && l->copy.inc == g->inc) {
         act_owned(ha, i, g);

@@ -158,7 +158,7 @@ struct ha_host_desk {
     bool tell_valid; /* a result (or how 0: under way) told in this epoch */
     struct ha_tell tell;
     ha_node tell_from;
-    uint64_t live;            /* who said in this epoch that a fence is under way: a bit a host */
+    uint64_t live;            /* which others said in this epoch that theirs is under way */
     struct ha_uuid live_boot; /* of which life */
     uint32_t live_level;
     struct ha_uuid confirm_boot; /* operator's word, waiting to be proposed */
@@ -617,6 +617,8 @@ int ha_local_room(struct ha *ha);
 void ha_guests_dropped(struct ha *ha);
 void ha_tells_reset(struct ha *ha);
 bool ha_empty(const struct ha *ha);
+/* Whether that is this life of this host. */
+bool ha_is_me(const struct ha *ha, ha_node node, const struct ha_uuid *boot);
 /* Whether the copy of guest i that is here is to end with the lease. */
 bool ha_ends_with_lease(const struct ha *ha, uint32_t i);
 uint8_t ha_host_flags(const struct ha *ha);

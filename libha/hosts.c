@@ -16,18 +16,15 @@ static bool is_pill(const struct ha_host_config *config, size_t level)
 /* A host's bit among those who tell of fences. */
 static uint64_t teller(const struct ha *ha, ha_node node)
 {
-    const struct ha_facts *f = &ha->log.head;
-    for (size_t i = 0; i < f->nhosts; i++)
-        if (f->hosts[i].node == node)
-            return UINT64_C(1) << i;
-    return 0;
+    const struct ha_host_fact *h = ha_facts_host(&ha->log.head, node);
+    return h ? UINT64_C(1) << (h - ha->log.head.hosts) : 0;
 }
 
 void ha_fence_told(const struct ha *ha, struct ha_host_desk *desk, ha_node from,
                    const struct ha_tell *tell)
 {
     desk->live &= ~teller(ha, from);
-    if (!tell || tell->how)
+    if (!tell || tell->how || from == ha->self) /* our own: fence_id */
         return;
     desk->live |= teller(ha, from);
     desk->live_boot = tell->boot;
@@ -44,8 +41,7 @@ static bool fence_live(struct ha *ha, const struct ha_member *m, const struct ha
     if (desk->fence_id && !ha_uuid_eq(&desk->launched_boot, &m->boot) &&
         !is_pill(config, desk->launched_level))
         return true; /* a pill names the life that it is for */
-    if (desk->live & ~teller(ha, ha->self) && !ha_uuid_eq(&desk->live_boot, &m->boot) &&
-        !is_pill(config, desk->live_level))
+    if (desk->live && !ha_uuid_eq(&desk->live_boot, &m->boot) && !is_pill(config, desk->live_level))
         return true;
     /* another host may be at it still, and has had the time to say so */
     ha_ms patience = ha->phase_since + ha->config->timers.exchange;
@@ -646,10 +642,8 @@ static void launch(struct ha *ha, size_t i, const struct ha_host_fact *h)
 /* Whether somebody's fence of this host is live. */
 static bool under_fire(const struct ha *ha)
 {
-    for (size_t i = 0; i < ha->log.head.nhosts; i++)
-        if (ha->log.head.hosts[i].node == ha->self)
-            return ha->host_desks[i].live & ~teller(ha, ha->self);
-    return false;
+    const struct ha_host_fact *h = ha_facts_host(&ha->log.head, ha->self);
+    return h && ha->host_desks[h - ha->log.head.hosts].live;
 }
 
 /* Rule 22: the loss and the level are stable, then the fence is launched; rule 26: half of the voters

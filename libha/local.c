@@ -255,6 +255,11 @@ bool ha_copy_at(struct ha *ha, size_t i, struct ha_copy *ret_copy)
     return true;
 }
 
+bool ha_is_me(const struct ha *ha, ha_node node, const struct ha_uuid *boot)
+{
+    return node == ha->self && ha_uuid_eq(boot, &ha->boot);
+}
+
 /* A copy with our tag; and one without it of a guest that is here by the facts, or has another
  * captain: it was started anew since, and could not be taken over any more. */
 bool ha_ends_with_lease(const struct ha *ha, uint32_t i)
@@ -262,7 +267,7 @@ bool ha_ends_with_lease(const struct ha *ha, uint32_t i)
     const struct ha_local *l = &ha->locals[i];
     const struct ha_guest_config *c = ha_guest_config(ha, i);
     const struct ha_guest_fact *g = i < ha->log.head.nguests ? &ha->log.head.guests[i] : NULL;
-    bool here = g && g->owner == ha->self && ha_uuid_eq(&g->boot, &ha->boot);
+    bool here = g && ha_is_me(ha, g->owner, &g->boot);
     return l->have && (l->copy.inc || here || (c && c->external));
 }
 
